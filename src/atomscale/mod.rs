@@ -1,0 +1,1 @@
+//! The Atomscale platform's API.

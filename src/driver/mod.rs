@@ -1,0 +1,77 @@
+//! Drivers: from bytes on a link to readings.
+//!
+//! A driver speaks for one instrument. It borrows the link's [`Bus`] for each exchange, never keeps it, and may be dropped
+//! at any await: the wire then knows that it is dirty, and the next exchange settles it first. Drivers do not stamp time,
+//! do not retry and do not schedule: the poller does.
+
+mod error;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::Reading;
+
+pub use error::{Error, Recovery};
+
+/// One instrument on a link.
+#[cfg_attr(test, mockall::automock)]
+#[async_trait::async_trait]
+pub trait Driver: Send {
+    /// What can be polled, each at its own period. Fixed for life; [`Reading::channel`] counts the channels of the device.
+    fn polls(&self) -> &[PollSpec];
+
+    /// Prepares the instrument after the link was opened (or opened again).
+    async fn connect(&mut self, bus: &mut Bus) -> Result<(), Error>;
+
+    /// Carries out one poll. Bounded in time by the profile's `timing.reply` for each exchange.
+    async fn poll(&mut self, bus: &mut Bus, poll: usize) -> Polled;
+}
+
+/// One thing to ask for regularly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PollSpec {
+    /// How often.
+    pub every: Duration,
+    /// The channels of the device that it feeds.
+    pub channels: Vec<usize>,
+    /// The exchanges it takes, for the bus-time budget.
+    pub exchanges: Vec<ExchangeSize>,
+}
+
+/// What one exchange costs on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExchangeSize {
+    /// Bytes sent.
+    pub request: usize,
+    /// Bytes of the longest regular answer.
+    pub reply: usize,
+    /// Time the device takes to answer, as far as its profile knows.
+    pub turnaround: Duration,
+    /// Silence that has to pass before the request, beyond what the line's protocol demands.
+    pub silence: Duration,
+}
+
+/// What came of a poll. Channels that no exchange covers are missing for the failure's reason.
+#[derive(Debug)]
+pub struct Polled {
+    /// The exchanges that were answered, each with the time of its own.
+    pub exchanges: Vec<Exchange>,
+    /// Why the poll stopped short, if it did.
+    pub failure: Option<Error>,
+}
+
+/// One question with its answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exchange {
+    /// When the first byte of the request went out.
+    pub asked: Instant,
+    /// When the answer was complete.
+    pub answered: Instant,
+    /// What the answer says. All of it shares one time.
+    pub readings: Vec<Reading>,
+}
+
+/// An opened link, as drivers use it.
+#[derive(Debug)]
+pub struct Bus;

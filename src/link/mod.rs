@@ -1,0 +1,1 @@
+//! Links: one byte stream to the field each, serial or TCP.

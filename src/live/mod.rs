@@ -1,0 +1,1 @@
+//! Live: latest values and the state of everything.

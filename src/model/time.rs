@@ -1,0 +1,157 @@
+//! Time: one wall-clock reading per session, and a monotonic count from there.
+
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A point in time: nanoseconds since the Unix epoch on the [`TimeBase`] of its session.
+///
+/// It becomes reference UTC only when the session's offset is added, which happens when a chunk is frozen.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Stamp(i64);
+
+impl Stamp {
+    /// The stamp this many nanoseconds after the Unix epoch.
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    pub const fn as_nanos(self) -> i64 {
+        self.0
+    }
+
+    /// Seconds since the Unix epoch, as the platform takes them. An `f64` resolves a quarter of a microsecond today.
+    pub fn as_unix_seconds(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+
+    /// This stamp moved by a signed number of nanoseconds.
+    pub const fn shifted(self, nanos: i64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+
+    /// This stamp moved into the future.
+    pub fn plus(self, by: Duration) -> Self {
+        self.shifted(nanos_of(by))
+    }
+
+    /// This stamp moved into the past.
+    pub fn minus(self, by: Duration) -> Self {
+        self.shifted(-nanos_of(by))
+    }
+
+    /// Nanoseconds from `earlier` to this stamp; negative when it is not earlier.
+    pub const fn nanos_since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Time from `earlier` to this stamp; zero when it is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.nanos_since(earlier)).unwrap_or(0))
+    }
+}
+
+impl fmt::Debug for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:09}", self.0.div_euclid(1_000_000_000), self.0.rem_euclid(1_000_000_000))
+    }
+}
+
+/// The clock of one session: the wall clock read once, counted on monotonically.
+///
+/// A host clock that is stepped later (NTP, a technician, daylight saving done wrong) does not move it.
+#[derive(Debug, Clone, Copy)]
+pub struct TimeBase {
+    anchor: TimeZero,
+}
+
+/// The two readings that fix a [`TimeBase`], taken together.
+#[derive(Debug, Clone, Copy)]
+pub struct TimeZero {
+    /// What the host's wall clock said.
+    pub wall: Stamp,
+    /// What the monotonic clock said at that moment.
+    pub monotonic: Instant,
+}
+
+impl TimeBase {
+    /// Fixes a time base to the host's wall clock as it is now.
+    pub fn start() -> Self {
+        Self::anchored(TimeZero { wall: host_clock(), monotonic: Instant::now() })
+    }
+
+    /// Fixes a time base to two given readings.
+    pub const fn anchored(anchor: TimeZero) -> Self {
+        Self { anchor }
+    }
+
+    /// The readings that fixed this time base.
+    pub const fn zero(&self) -> TimeZero {
+        self.anchor
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Stamp {
+        self.stamp(Instant::now())
+    }
+
+    /// The time at a monotonic instant.
+    pub fn stamp(&self, at: Instant) -> Stamp {
+        match at.checked_duration_since(self.anchor.monotonic) {
+            Some(after) => self.anchor.wall.plus(after),
+            None => self.anchor.wall.minus(self.anchor.monotonic.saturating_duration_since(at)),
+        }
+    }
+
+    /// The monotonic instant of a time; the anchor for times too far in the past to have one.
+    pub fn instant(&self, at: Stamp) -> Instant {
+        let from_anchor = at.nanos_since(self.anchor.wall);
+        let distance = Duration::from_nanos(from_anchor.unsigned_abs());
+        let instant = if from_anchor >= 0 {
+            self.anchor.monotonic.checked_add(distance)
+        } else {
+            self.anchor.monotonic.checked_sub(distance)
+        };
+        instant.unwrap_or(self.anchor.monotonic)
+    }
+
+    /// How far the host's wall clock has moved away from this time base, in nanoseconds.
+    pub fn host_drift_nanos(&self) -> i64 {
+        host_clock().nanos_since(self.now())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where a session reads the wall clock")]
+fn host_clock() -> Stamp {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(after) => Stamp(nanos_of(after)),
+        Err(before) => Stamp(-nanos_of(before.duration())),
+    }
+}
+
+fn nanos_of(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_survives_the_way_to_an_instant_and_back() {
+        let base = TimeBase::start();
+        for nanos in [-3_000_000_000, -1, 0, 1, 86_400_000_000_000] {
+            let at = base.zero().wall.shifted(nanos);
+            assert_eq!(base.stamp(base.instant(at)), at);
+        }
+    }
+
+    #[test]
+    fn time_before_1970_is_a_negative_stamp() {
+        let anchor = TimeZero { wall: Stamp::from_nanos(5), monotonic: Instant::now() };
+        let base = TimeBase::anchored(anchor);
+        let earlier = anchor.monotonic - Duration::from_nanos(7);
+        assert_eq!(base.stamp(earlier), Stamp::from_nanos(-2));
+        assert_eq!(Stamp::from_nanos(-2).since(Stamp::from_nanos(5)), Duration::ZERO);
+    }
+}

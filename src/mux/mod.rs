@@ -1,0 +1,1 @@
+//! The mux: samples of many links aligned onto one time axis.

@@ -1,0 +1,1 @@
+//! Profiles: what the files under `devices/` say about instrument families.

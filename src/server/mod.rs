@@ -1,0 +1,1 @@
+//! The local Atomscale-compatible platform.

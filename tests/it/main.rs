@@ -1,0 +1,3 @@
+//! Tests of the whole program, one crate: one link step.
+
+mod tidy;
