@@ -3,6 +3,7 @@
 //! Every room may use this one, and this one uses none. It performs no I/O, starts no tasks and derives no serde: how a
 //! thing is written to TOML, JSON or SQLite is decided at the boundary that writes it.
 
+mod causes;
 mod channel;
 mod clock;
 mod line;
@@ -12,6 +13,7 @@ mod sample;
 mod tick;
 mod time;
 
+pub use causes::with_causes;
 pub use channel::{Channel, ChannelIndex, ChannelName, InvalidChannelName, Kind};
 pub use clock::{ClockReading, ClockSource};
 pub use line::{DataBits, LineSettings, Parity, StopBits, Transport};

@@ -1,6 +1,6 @@
 //! What stands between a run on disk and a stream on the platform.
 
-use super::{Chunk, RunId, SessionId};
+use super::{Chunk, RunId};
 
 /// What a stream is created with.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -65,8 +65,6 @@ pub struct OutboxRun {
     pub stream: Option<StreamRecord>,
     /// Sealed chunks that are neither confirmed nor rejected.
     pub queued: u64,
-    /// The session of the oldest chunk that is not frozen yet: its clock decides the offset.
-    pub next_session: Option<SessionId>,
 }
 
 /// A chunk whose index, stamps and content are fixed for ever: what is sent again is the same to the bit.

@@ -65,12 +65,13 @@ impl Chunk {
     }
 }
 
-/// What became of the readings of one channel: `read = recorded + bad + decimated + late + unrecorded + waiting`.
+/// What became of the readings of one channel: `read = recorded + bad + decimated + late + unrecorded`.
 ///
-/// `waiting` is not stored: it is what the aligner and the recorder hold at that moment, and zero when a run has ended.
+/// A reading is counted once that is known, so that this holds of every commit and survives whatever ends the process. What
+/// the aligner and the recorder hold at a moment is not counted yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Readings taken, failed ones included.
+    /// Readings whose fate is known, failed ones included.
     pub read: u64,
     /// Samples placed on a tick that is on disk.
     pub recorded: u64,
