@@ -1,4 +1,6 @@
 //! Tests of the whole program, one crate: one link step.
 
 #[cfg(test)]
+mod devices;
+#[cfg(test)]
 mod tidy;

@@ -1,0 +1,174 @@
+//! Compiling: from the grammar with parameters filled in to a device, noting all that is wrong on the way.
+//!
+//! A profile is compiled twice: once with sample parameters when it is loaded, to find its problems, and once for each
+//! instrument. Both go the same way, so what was checked is what is used.
+
+mod channel;
+mod law;
+mod modbus;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use crate::document::DurationText;
+use crate::document::Number;
+use crate::document::Problems;
+use crate::document::Source;
+
+use super::device::{Device, DeviceEngine, Timing};
+use super::schema::{EngineWord, ModeWord, ProfileFile, Reserved, TimingFile};
+use super::text::substitute;
+
+pub(crate) use law::table;
+
+/// The shortest period that can be asked for: below it the operating system's timers decide, not the file.
+pub(crate) const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
+
+/// What compiling needs beside the grammar.
+pub(super) struct Compiler<'a> {
+    /// The document that the profile stands in.
+    pub(super) source: &'a Source,
+    /// Where what is wrong goes.
+    pub(super) problems: &'a mut Problems,
+    /// Parameters with their values.
+    pub(super) params: &'a BTreeMap<String, String>,
+    /// Entries that were cut out of the profile already, whose absence is no second problem.
+    pub(super) cuts: &'a [String],
+    /// The messages that change the device and that the lab allows.
+    pub(super) allow: &'a BTreeSet<String>,
+}
+
+/// Compiles a profile. `None` only where something essential is missing; problems may be noted even if there is a device.
+pub(super) fn compile(
+    file: &ProfileFile,
+    id: &Arc<str>,
+    whole: &Range<usize>,
+    compiler: &mut Compiler<'_>,
+) -> Option<Device> {
+    compiler.reserved("[[listen]]", &file.listen);
+    compiler.reserved("[[identify]]", &file.identify);
+    if let Some(mode) = file.mode.as_ref().filter(|mode| *mode.get_ref() == ModeWord::Listen) {
+        compiler.unsupported(mode.span(), "mode = \"listen\"");
+    }
+    let timing = compiler.timing(&file.timing);
+    let Some(engine) = &file.engine else {
+        compiler.missing(whole, "engine", "the profile has no `engine`", "engine = \"text\" or \"modbus\"");
+        return None;
+    };
+    let (engine, sources) = match engine.get_ref() {
+        EngineWord::Frame => {
+            compiler.unsupported(engine.span(), "engine = \"frame\"");
+            return None;
+        }
+        EngineWord::Text => {
+            compiler.only_with("text", &[("[modbus]", file.modbus.as_ref().map(Spanned::span))]);
+            let (text, fields) = text::device(file, whole, compiler)?;
+            (DeviceEngine::Text(text), channel::Sources::Fields(fields))
+        }
+        EngineWord::Modbus => {
+            compiler.only_with(
+                "modbus",
+                &[
+                    ("framing", file.framing.as_ref().map(Spanned::span)),
+                    ("[[on_connect]]", file.on_connect.first().map(Spanned::span)),
+                    ("[[poll]]", file.poll.first().map(Spanned::span)),
+                ],
+            );
+            let (modbus, order) = modbus::device(file, compiler);
+            let sources = channel::Sources::Registers { device: modbus.clone(), order };
+            (DeviceEngine::Modbus(modbus), sources)
+        }
+    };
+    let channels = channel::channels(file, &sources, whole, compiler);
+    Some(Device { profile: Arc::clone(id), timing, engine, channels })
+}
+
+impl Compiler<'_> {
+    pub(super) fn error(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+        self.problems.error(self.source, span, message, help);
+    }
+
+    /// Notes that a key is missing from a table, unless it was there and wrong.
+    pub(super) fn missing(&mut self, table: &Range<usize>, path: &str, message: &str, help: &str) {
+        if !self.cuts.iter().any(|cut| cut == path) {
+            self.error(table.clone(), message, help);
+        }
+    }
+
+    /// Refuses a part of the grammar that this version can't do.
+    pub(super) fn reserved(&mut self, key: &str, value: &Reserved) {
+        if let Some(value) = value {
+            self.unsupported(value.span(), key);
+        }
+    }
+
+    fn unsupported(&mut self, span: Range<usize>, key: &str) {
+        let message = format!("`{key}` belongs to the grammar, but this version of the bridge can't do it yet");
+        self.error(span, message, "use a newer version, or a profile without it");
+    }
+
+    /// Refuses keys that belong to other engines.
+    fn only_with(&mut self, engine: &str, keys: &[(&str, Option<Range<usize>>)]) {
+        for (key, span) in keys {
+            if let Some(span) = span {
+                self.error(span.clone(), format!("`{key}` does not go with engine = \"{engine}\""), "");
+            }
+        }
+    }
+
+    fn substituted(&self, text: &str) -> String {
+        substitute(text, self.params)
+    }
+
+    /// The number, with parameters put in if it is written as text.
+    fn number(&mut self, number: &Spanned<Number>) -> Option<f64> {
+        let text = match number.get_ref() {
+            Number::Plain(number) => return Some(*number),
+            Number::Text(text) => self.substituted(text),
+        };
+        let parsed = text.parse().ok().filter(|number: &f64| number.is_finite());
+        if parsed.is_none() {
+            self.error(
+                number.span(),
+                format!("`{text}` is not a number"),
+                "only numbers with `{parameters}` are written as text",
+            );
+        }
+        parsed
+    }
+
+    fn numbers<const N: usize>(&mut self, numbers: [Option<&Spanned<Number>>; N]) -> [Option<f64>; N] {
+        numbers.map(|number| number.and_then(|number| self.number(number)))
+    }
+
+    /// A period, which can't be shorter than [`SHORTEST_PERIOD`].
+    fn period(&mut self, every: Option<&Spanned<DurationText>>) -> Option<Duration> {
+        let every = every?;
+        if every.get_ref().0 < SHORTEST_PERIOD {
+            self.error(every.span(), "a period can't be shorter than 1ms", "");
+            return None;
+        }
+        Some(every.get_ref().0)
+    }
+
+    fn timing(&mut self, file: &TimingFile) -> Timing {
+        let standard = Timing::default();
+        let or = |given: &Option<Spanned<DurationText>>, standard| given.as_ref().map_or(standard, |d| d.get_ref().0);
+        if let Some(reply) = file.reply.as_ref().filter(|reply| reply.get_ref().0.is_zero()) {
+            self.error(reply.span(), "`reply` can't be zero: no device answers at once", "");
+        }
+        Timing {
+            reply: or(&file.reply, standard.reply),
+            turnaround: or(&file.turnaround, standard.turnaround),
+            idle: or(&file.idle, standard.idle),
+            gap: or(&file.gap, standard.gap),
+            after_connect: or(&file.after_connect, standard.after_connect),
+            warm_up: or(&file.warm_up, standard.warm_up),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Devices: profiles made concrete for one instrument, ready for a driver or a simulator.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::Kind;
+use crate::model::Outcome;
+
+use super::decoding::{Decoding, Unencodable};
+use super::pattern::Pattern;
+use super::register::Register;
+use super::{Fields, Raw};
+
+/// A profile with its parameters filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Device {
+    /// The id of the profile.
+    pub profile: Arc<str>,
+    /// How patient one has to be with it.
+    pub timing: Timing,
+    /// What it speaks.
+    pub engine: DeviceEngine,
+    /// What it offers. A driver's readings count channels in this order.
+    pub channels: Vec<DeviceChannel>,
+}
+
+/// How patient one has to be with a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Longest time from the last byte of a request to the last byte of its answer, the answer's own bytes at line speed
+    /// not counted.
+    pub reply: Duration,
+    /// Usual time from the last byte of a request to the first byte of its answer: for the bus-time budget only.
+    pub turnaround: Duration,
+    /// How long the line has to be quiet after a disturbance before it counts as settled.
+    pub idle: Duration,
+    /// Least time from the end of an answer to the next request.
+    pub gap: Duration,
+    /// Wait between opening the link and the first request.
+    pub after_connect: Duration,
+    /// How long the device may stay silent after it was switched on; silence within it is no fault.
+    pub warm_up: Duration,
+}
+
+impl Default for Timing {
+    /// What a profile that says nothing gets. One second is above the worst case of every instrument with a documented
+    /// one, and a time-out that is too short is worse than one that is too long: a late reply is a danger. Five milliseconds to
+    /// turn around are what the vendors of fast instruments promise; a profile that knows better says so.
+    fn default() -> Self {
+        Self {
+            reply: Duration::from_secs(1),
+            turnaround: Duration::from_millis(5),
+            idle: Duration::from_millis(100),
+            gap: Duration::ZERO,
+            after_connect: Duration::ZERO,
+            warm_up: Duration::ZERO,
+        }
+    }
+}
+
+/// What a device speaks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DeviceEngine {
+    /// Text messages with a terminator.
+    Text(TextDevice),
+    /// Modbus registers.
+    Modbus(ModbusDevice),
+}
+
+/// A device that answers text with text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextDevice {
+    /// How the end of a reply is told.
+    pub framing: Framing,
+    /// Messages after the link was opened, in order; those that change the device only if the lab allows them.
+    pub on_connect: Vec<ConnectStep>,
+    /// What is asked for regularly.
+    pub polls: Vec<TextPoll>,
+}
+
+/// How the end of a text reply is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Framing {
+    /// By these bytes, one or more. Patterns describe a reply without them; messages that are sent contain them already.
+    Terminator(Vec<u8>),
+}
+
+/// A message that is sent once after the link was opened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConnectStep {
+    /// Its name in the profile and in the lab's `allow`.
+    pub id: Arc<str>,
+    /// The message.
+    pub step: Step,
+}
+
+/// A question that is asked regularly, in one step or several.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextPoll {
+    /// How often.
+    pub every: Duration,
+    /// At least one.
+    pub steps: Vec<Step>,
+}
+
+/// One step of an exchange. One of `send` and `expect` is there, or both.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Bytes to send as they are, terminator included.
+    pub send: Option<Vec<u8>>,
+    /// What comes back, without its terminator.
+    pub expect: Option<Pattern>,
+    /// Wait after the step.
+    pub wait: Duration,
+}
+
+/// A device that is read by Modbus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModbusDevice {
+    /// Most registers in one request.
+    pub max_regs: u16,
+    /// Most unwanted registers between two wanted ones that are read in one request.
+    pub max_gap: u16,
+    /// Whether each channel has to be asked for alone (with those that it needs).
+    pub one_per_request: bool,
+    /// The function codes that the device knows, of 1 to 4.
+    pub functions: BTreeSet<u8>,
+}
+
+/// One series that a device offers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceChannel {
+    /// Its name in the profile.
+    pub id: Arc<str>,
+    /// Its unit; none for a plain number.
+    pub unit: Option<Arc<str>>,
+    /// What sort of thing it carries.
+    pub kind: Kind,
+    /// How often it is wanted.
+    pub every: Duration,
+    /// Where its raw value comes from.
+    pub source: Source,
+    /// What is made of the raw value.
+    pub decoding: Decoding,
+    /// Other Modbus channels of this device, by index, whose raw values `decoding` looks at (a status beside a pressure).
+    /// They have to be read in the same request. Empty for text devices, whose fields come together anyway.
+    pub with: Vec<usize>,
+}
+
+/// Where a raw value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A field of the replies to a poll.
+    Field {
+        /// The poll's place in [`TextDevice::polls`].
+        poll: usize,
+        /// The field's name.
+        name: Arc<str>,
+    },
+    /// Modbus registers.
+    Register(Register),
+}
+
+impl DeviceChannel {
+    /// The name of its raw value among [`Fields`]: the field of a reply, or the id of a Modbus channel.
+    pub fn field(&self) -> &Arc<str> {
+        match &self.source {
+            Source::Field { name, .. } => name,
+            Source::Register(_) => &self.id,
+        }
+    }
+
+    /// Makes an outcome of a raw value; `others` are the raw values of the same exchange.
+    pub fn evaluate(&self, raw: &Raw, others: &Fields) -> Outcome {
+        self.decoding.evaluate(raw, others)
+    }
+
+    /// Sets the fields so that [`Self::evaluate`] gives this outcome, as near as the raw form allows: for simulators.
+    pub fn encode(&self, outcome: &Outcome, fields: &mut Fields) -> Result<(), Unencodable> {
+        self.decoding.encode(outcome, self.field(), fields)
+    }
+}
+
+impl Device {
+    /// Leaves only the wanted channels and those that they need, and returns where the wanted ones went, in their order.
+    /// Polls that feed nothing any more are left out. A channel that is only needed is read as often as what needs it.
+    #[must_use]
+    pub fn narrowed(&self, wanted: &[usize]) -> (Self, Vec<usize>) {
+        let needed =
+            |index: &usize| self.channels.get(*index).into_iter().flat_map(|channel| channel.with.iter().copied());
+        let kept: BTreeSet<usize> = wanted.iter().copied().chain(wanted.iter().flat_map(needed)).collect();
+        let place = |old: usize| kept.iter().position(|index| *index == old);
+
+        let mut device = self.clone();
+        device.channels = kept.iter().filter_map(|index| self.channels.get(*index)).cloned().collect();
+        for channel in &mut device.channels {
+            channel.with = channel.with.iter().filter_map(|old| place(*old)).collect();
+        }
+        device.hurry_helpers(&kept, wanted);
+        device.drop_idle_polls();
+        (device, wanted.iter().filter_map(|old| place(*old)).collect())
+    }
+
+    fn hurry_helpers(&mut self, kept: &BTreeSet<usize>, wanted: &[usize]) {
+        let paces: Vec<(usize, Duration)> = self
+            .channels
+            .iter()
+            .zip(kept)
+            .filter(|(_, old)| wanted.contains(old))
+            .flat_map(|(channel, _)| channel.with.iter().map(|helper| (*helper, channel.every)))
+            .collect();
+        for (place, (channel, old)) in self.channels.iter_mut().zip(kept).enumerate() {
+            let fastest = paces.iter().filter(|(helper, _)| *helper == place).map(|(_, every)| *every).min();
+            if let Some(every) = fastest {
+                channel.every = if wanted.contains(old) { every.min(channel.every) } else { every };
+            }
+        }
+    }
+
+    /// Renumbers the polls of a text device; each is asked as often as its most eager channel wants.
+    fn drop_idle_polls(&mut self) {
+        let DeviceEngine::Text(text) = &mut self.engine else { return };
+        let mut polls = Vec::new();
+        for (old, poll) in text.polls.iter().enumerate() {
+            let mut every = None;
+            for channel in &mut self.channels {
+                if let Source::Field { poll, .. } = &mut channel.source
+                    && *poll == old
+                {
+                    *poll = polls.len();
+                    every = Some(every.map_or(channel.every, |every: Duration| every.min(channel.every)));
+                }
+            }
+            if let Some(every) = every {
+                polls.push(TextPoll { every, ..poll.clone() });
+            }
+        }
+        text.polls = polls;
+    }
+}

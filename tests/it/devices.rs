@@ -1,0 +1,326 @@
+//! Every profile that is shipped: it loads, it passes its vectors, and it is in the program.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mbe_bridge::document::Source;
+use mbe_bridge::profile::{Library, Origin, Profile};
+
+fn devices() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("devices")
+}
+
+fn files() -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![devices()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "toml") {
+                let inside = path.strip_prefix(devices()).unwrap().to_str().unwrap().replace('\\', "/");
+                found.insert(inside, fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+fn parse(text: &str) -> Result<Profile, String> {
+    Profile::parse(&Source::new("x.toml", text), Origin::BuiltIn).map_err(|problems| problems.to_string())
+}
+
+#[test]
+fn every_shipped_profile_loads_and_passes_its_vectors() {
+    let files = files();
+    assert!(files.len() >= 3, "the check reads nothing");
+    for (path, text) in &files {
+        let profile = Profile::parse(&Source::new(path, text), Origin::BuiltIn).unwrap_or_else(|p| panic!("{p}"));
+        assert_eq!(Path::new(path).file_stem().unwrap().to_str(), Some(&*profile.id), "the file is named for the id");
+        let problems = profile.verify();
+        assert!(problems.is_empty(), "{problems}");
+        assert!(!profile.sources.is_empty() && !profile.models.is_empty());
+    }
+}
+
+#[test]
+fn the_program_holds_what_is_on_disk() {
+    let embedded: BTreeMap<String, String> =
+        Library::embedded_files().iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+    assert_eq!(embedded, files());
+    let (library, problems) = Library::embedded();
+    assert!(problems.is_empty(), "{problems}");
+    assert_eq!(library.iter().count(), files().len(), "two files have the same id");
+}
+
+/// A vector that says something else than the profile must be found, whichever side is wrong.
+#[test]
+fn a_broken_vector_fails() {
+    for (path, from, to, expected) in [
+        (
+            "impac/impac-upp.toml",
+            "temperature = 256.3",
+            "temperature = 256.4",
+            "`temperature` should be 256.4, is 256.3",
+        ),
+        ("impac/impac-upp.toml", "scale = 0.1", "scale = 0.01", "`temperature` should be 256.3, is 25.63"),
+        ("impac/impac-upp.toml", "88880 = \"over_range\", ", "", "should be bad:over_range, is 8888"),
+        ("impac/impac-upp.toml", "{t:d5}", "{t:d4}", "should be 256.3, is bad:malformed"),
+        ("impac/impac-upp.toml", "{addr}ms\"", "{addr}mw\"", "no poll sends `00ms<CR>` here"),
+        ("impac/impac-upp.toml", "\"02563<CR>\"", "\"02563<LF>\"", "does not end with the terminator"),
+        ("prevac/prevac-mg15.toml", "50 3C", "50 3D", "the CRC of `01 03 06 30 A4 ED 3F 00 00 50 3D` should be 50 3C"),
+        ("prevac/prevac-mg15.toml", "order = \"ABCD\"", "order = \"CDAB\"", "`pressure_1` should be 0.0000000012"),
+        ("prevac/prevac-mg15.toml", "address = 0\n", "address = 1\n", "`pressure_1` should be"),
+        ("prevac/prevac-mg15.toml", "01 83 03 01 31", "01 84 03 03 01", "does not belong to the request"),
+        ("eurotherm/eurotherm-3200.toml", "type = \"i16\"", "type = \"u16\"", "should be -10, is 65526"),
+        (
+            "eurotherm/eurotherm-3200.toml",
+            "expect = { sensor_break",
+            "expect = { sensor_brake",
+            "no reading of `sensor_brake`",
+        ),
+    ] {
+        let text = files()[path].replacen(from, to, 1);
+        assert!(text != files()[path], "{path} does not hold {from}");
+        let problems = parse(&text).unwrap().verify().to_string();
+        assert!(problems.contains(expected), "{path}, {from} -> {to}:\n{problems}");
+    }
+}
+
+#[test]
+fn a_vector_without_a_source_is_none() {
+    let upp = &files()["impac/impac-upp.toml"];
+    let text = upp.replace("source = \"worked example from the vendor's UPP manuals listed above (which of them was not noted): 02563 is 256.3\"", "");
+    assert!(parse(&text).unwrap().verify().to_string().contains("no `source`"));
+    let without = upp.split("[[test]]").next().unwrap();
+    assert!(parse(without).unwrap_err().contains("the profile has no `test`"));
+}
+
+#[test]
+fn what_this_version_can_not_do_is_refused_by_name() {
+    let upp = &files()["impac/impac-upp.toml"];
+    for (from, to, key) in [
+        ("engine = \"text\"", "engine = \"text\"\nmode = \"listen\"", "mode = \"listen\""),
+        ("engine = \"text\"", "engine = \"frame\"", "engine = \"frame\""),
+        ("terminator = \"<CR>\"", "terminator = \"<CR>\", tail = 2", "framing.tail"),
+        ("terminator = \"<CR>\"", "terminator = \"<CR>\", checksum = { kind = \"sum8\" }", "framing.checksum"),
+        ("[[poll]]", "[[listen]]\nexpect = \"x\"\n[[poll]]", "[[listen]]"),
+        ("[[poll]]", "[[identify]]\nsend = \"x\"\n[[poll]]", "[[identify]]"),
+    ] {
+        let text = upp.replacen(from, to, 1);
+        let problems = parse(&text).unwrap_err();
+        assert!(problems.contains(&format!("`{key}` belongs to the grammar")), "{key}:\n{problems}");
+    }
+}
+
+#[test]
+fn a_file_on_disk_replaces_the_embedded_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = files()["impac/impac-upp.toml"].replace("every = \"100ms\"", "every = \"50ms\"");
+    fs::create_dir(folder.path().join("mine")).unwrap();
+    let path = folder.path().join("mine/impac-upp.toml");
+    fs::write(&path, &text).unwrap();
+    let (library, problems) = Library::load(&[folder.path().to_owned()]);
+    assert!(problems.is_empty(), "{problems}");
+    let profile = library.get("impac-upp").unwrap();
+    assert_eq!(profile.origin, Origin::Disk(path.clone()));
+    assert_eq!(profile.sample().channels[0].every.as_millis(), 50);
+
+    // A broken file is a problem, and the one that it was meant to replace is not used in its place.
+    fs::write(&path, text.replace("engine = \"text\"", "engine = \"txt\"")).unwrap();
+    let (library, problems) = Library::load(&[folder.path().to_owned()]);
+    assert!(problems.to_string().contains("`txt` is not one of the choices"), "{problems}");
+    assert!(library.get("impac-upp").is_none() && library.get("prevac-mg15").is_some());
+
+    let (_, problems) = Library::load(&[folder.path().join("nowhere")]);
+    assert!(problems.to_string().contains("could not read profiles from"), "{problems}");
+}
+
+const HEAD: &str = "schema = 1\nid = \"x\"\nvendor = \"v\"\nstatus = \"untested\"\nsources = [\"s\"]\n";
+
+/// A profile with one test vector.
+fn with_vector(body: &str, vector: &str) -> Profile {
+    parse(&format!("{HEAD}{body}\n[[test]]\nsource = \"made up for this test\"\n{vector}\n"))
+        .unwrap_or_else(|p| panic!("{p}"))
+}
+
+#[test]
+fn polls_are_repeated_for_numbers() {
+    let body = r#"
+engine = "text"
+framing = { terminator = "<CR>" }
+[[poll]]
+for = { n = [1, 2] }
+every = "2s"
+steps = [{ send = "PR{n}", expect = "{s{n}:i},{p{n}:f}" }]
+[[channel]]
+id = "first"
+from = "p1"
+quality = { from = "s1", 0 = "good", 3 = "uncertain:adjust" }
+[[channel]]
+id = "second"
+from = "p2"
+text = { "LO<*" = "under_range" }
+plausible = [0.0, 1.0]
+"#;
+    for vector in [
+        "exchange = [[\"PR2<CR>\", \"0,5.0<CR>\"], [\"PR1<CR>\", \"0,+1.5E-3<CR>\"]]\nexpect = { first = 0.0015, second = \"uncertain:implausible\" }",
+        "exchange = [[\"PR1<CR>\", \"3,1<CR>\"]]\nexpect = { first = \"uncertain:adjust\" }",
+        "exchange = [[\"PR1<CR>\", \"9,1<CR>\"]]\nexpect = { first = \"bad:unknown_status\" }",
+    ] {
+        let profile = with_vector(body, vector);
+        assert!(profile.verify().is_empty(), "{}", profile.verify());
+        assert_eq!(profile.sample().channels[1].every.as_secs(), 2);
+    }
+}
+
+#[test]
+fn modbus_vectors_cover_bits_texts_and_cases() {
+    let body = r#"
+engine = "modbus"
+[[channel]]
+id = "shutter"
+table = "discrete"
+address = 11
+[[channel]]
+id = "alarm"
+table = "holding"
+address = 5
+type = "bit"
+bit = 2
+[[channel]]
+id = "serial"
+table = "holding"
+address = 6
+type = "str"
+regs = 2
+[[channel]]
+id = "pressure"
+table = "holding"
+address = 4
+type = "u16"
+[[channel.case]]
+when = { "flags[4..5]" = 0 }
+unit = "mbar"
+curve = { kind = "pow10", a = 0.00025, b = -12.5 }
+[[channel.case]]
+when = { "flags[4..5]" = 2 }
+unit = "mbar"
+curve = { kind = "pow10", a = 0.00025, b = -14.5 }
+[[channel]]
+id = "flags"
+table = "holding"
+address = 5
+type = "flags"
+"#;
+    for vector in [
+        // MODBUS Application Protocol V1.1b3, 6.2, shifted: discrete inputs 10 to 12 of unit 1 are 0, 1, 1.
+        "exchange = [[\"01 02 00 0A 00 03 18 09\", \"01 02 01 06 21 8A\"]]\nexpect = { shutter = 1 }",
+        "registers.holding.4 = [0xF230, 0x0004, 0x3132, 0x3300]\nexpect = { pressure = 1000, alarm = 1, serial = 123, flags = 4 }\ntolerance = 1e-6",
+        "registers.holding.4 = [0xF230, 0x0020]\nexpect = { pressure = 10, alarm = 0 }\ntolerance = 1e-6",
+        "registers.holding.4 = [0xF230, 0x0010]\nexpect = { pressure = \"bad:unknown_status\" }",
+    ] {
+        let profile = with_vector(body, vector);
+        assert!(profile.verify().is_empty(), "{vector}\n{}", profile.verify());
+        assert_eq!(profile.sample().channels[3].unit.as_deref(), Some("mbar"));
+        assert_eq!(profile.sample().channels[3].with, [4]);
+    }
+}
+
+/// Each part of a profile, spoilt, and what is said about it.
+#[test]
+fn what_is_wrong_with_a_profile_is_said() {
+    let text = r#"
+engine = "text"
+framing = { terminator = "<CR>" }
+params = { addr = { default = "00" } }
+[[on_connect]]
+id = "hello"
+send = "HI"
+[[poll]]
+steps = [{ send = "{addr}ms", expect = "{t:d5}" }]
+[[channel]]
+id = "temperature"
+from = "t"
+"#;
+    let modbus = r#"
+engine = "modbus"
+modbus = { functions = [3] }
+[[channel]]
+id = "pressure"
+table = "holding"
+address = 0
+type = "f32"
+"#;
+    for (body, from, to, expected) in [
+        (text, "{addr}ms", "{adr}ms", "`{adr}` is not a parameter of this profile"),
+        (text, "{addr}ms", "{t:d5}ms", "a message that is sent can't hold the field"),
+        (text, "{addr}ms", "a<b", "begins no control token"),
+        (text, "{t:d5}", "{t:q}", "the form is f, i, w"),
+        (text, "from = \"t\"", "from = \"u\"", "no reply has the field `u`"),
+        (text, "from = \"t\"", "frm = \"t\"", "did you mean `from`?"),
+        (text, "from = \"t\"", "from = \"t\"\ntable = \"input\"", "does not go with engine = \"text\""),
+        (text, "from = \"t\"", "from = \"t\"\nscale = 0", "a scale of 0"),
+        (text, "from = \"t\"", "from = \"t\"\nscale = \"{addr}x\"", "is not a number"),
+        (text, "from = \"t\"", "from = \"t\"\nsentinel = { OFF = \"off\" }", "words go into `text`"),
+        (text, "from = \"t\"", "from = \"t\"\nsentinel = { 1 = \"good\" }", "is no reason"),
+        (text, "from = \"t\"", "from = \"t\"\nquality = { 0 = \"good\" }", "`quality` has no `from`"),
+        (text, "from = \"t\"", "from = \"t\"\nquality = { from = \"s\" }", "`s` is no field of the poll"),
+        (
+            text,
+            "from = \"t\"",
+            "from = \"t\"\nquality = { from = \"t\", 0 = \"fine day\" }",
+            "says nothing about a value",
+        ),
+        (text, "from = \"t\"", "from = \"t\"\nplausible = [2, 1]", "[least, greatest]"),
+        (text, "from = \"t\"", "from = \"t\"\ncurve = { kind = \"poly\", a = 1 }", "do not go with its `kind`"),
+        (text, "from = \"t\"", "from = \"t\"\ncurve = { kind = \"table\", points = [[1, 1], [0, 0]] }", "have to rise"),
+        (text, "from = \"t\"", "from = \"t\"\nevery = \"0s\"", "shorter than 1ms"),
+        (
+            text,
+            "from = \"t\"",
+            "from = \"t\"\n[[channel]]\nid = \"temperature\"\nfrom = \"t\"",
+            "two channels are called",
+        ),
+        (text, "default = \"00\"", "type = \"int\", default = \"x\"", "it has to be a whole number"),
+        (text, "default = \"00\"", "type = \"string\"", "has no `default`"),
+        (text, "default = \"00\"", "default = \"<CR>\"", "it has to be printable ASCII"),
+        (text, "steps = [{", "steps = [{ regex = \"a\", ", "`expect` or `regex`, not both"),
+        (text, "expect = \"{t:d5}\"", "regex = \"(?<t>.*)\"", "needs `longest`"),
+        (text, "id = \"hello\"\n", "", "has no `id`"),
+        (text, "framing = { terminator = \"<CR>\" }", "", "has no `framing`"),
+        (text, "terminator = \"<CR>\"", "terminator = \"\"", "the terminator is empty"),
+        (modbus, "address = 0", "address = 65535", "reaches beyond address 65535"),
+        (modbus, "address = 0\n", "", "has no `address`"),
+        (modbus, "table = \"holding\"", "table = \"input\"", "is read by function 4"),
+        (modbus, "table = \"holding\"", "table = \"coil\"", "are single bits"),
+        (modbus, "functions = [3]", "functions = [3, 16]", "the bridge has no function that writes"),
+        (modbus, "functions = [3]", "max_regs = 1", "the value takes 2 registers"),
+        (modbus, "type = \"f32\"", "type = \"str\"", "needs `regs`"),
+        (modbus, "type = \"f32\"", "type = \"bit\"", "needs `bit`"),
+        (modbus, "type = \"f32\"", "type = \"f32\"\nbit = 1", "goes with type = \"bit\""),
+        (modbus, "type = \"f32\"", "type = \"f32\"\nfrom = \"t\"", "`from` names a field of a text reply"),
+        (modbus, "type = \"f32\"", "type = \"f32\"\nquality = { from = \"state\" }", "has no channel `state`"),
+        (
+            modbus,
+            "type = \"f32\"",
+            "type = \"f32\"\nquality = { from = \"far\" }\n[[channel]]\nid = \"far\"\ntable = \"holding\"\naddress = 200\ntype = \"u16\"",
+            "can't be read in one request",
+        ),
+        (
+            modbus,
+            "modbus = { functions = [3] }",
+            "framing = { terminator = \"<CR>\" }",
+            "does not go with engine = \"modbus\"",
+        ),
+    ] {
+        let vector = "[[test]]\nsource = \"s\"\nexpect = { temperature = 1 }\n";
+        parse(&format!("{HEAD}{body}{vector}")).unwrap_or_else(|problems| panic!("{problems}"));
+        let spoilt = body.replacen(from, to, 1);
+        assert!(spoilt != body, "the profile does not hold {from}");
+        let problems = parse(&format!("{HEAD}{spoilt}{vector}")).map(|_| ()).expect_err(to);
+        assert!(problems.contains(expected), "{from} -> {to}:\n{problems}");
+    }
+}
