@@ -1,6 +1,8 @@
 //! Tests of the whole program, one crate: one link step.
 
 #[cfg(test)]
+mod config;
+#[cfg(test)]
 mod devices;
 #[cfg(test)]
 mod tidy;
