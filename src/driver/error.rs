@@ -1,7 +1,9 @@
 //! What can go wrong in an exchange, and what the poller does about it.
 
 use std::io;
+use std::time::Duration;
 
+use crate::link::Fault;
 use crate::model::Reason;
 
 /// Why an exchange brought no reading.
@@ -9,7 +11,7 @@ use crate::model::Reason;
 pub enum Error {
     /// Not one byte came within the profile's `timing.reply`.
     #[error("no reply within {} ms", .0.as_millis())]
-    NoReply(std::time::Duration),
+    NoReply(Duration),
     /// An answer began and did not end in time.
     #[error("the reply stopped after {got} bytes")]
     Truncated {
@@ -29,7 +31,7 @@ pub enum Error {
         what: String,
     },
     /// An answer that the profile does not describe.
-    #[error("unexpected reply {shown}: {what}")]
+    #[error("unexpected reply `{shown}`: {what}")]
     Malformed {
         /// The reply, printable.
         shown: String,
@@ -37,7 +39,7 @@ pub enum Error {
         what: String,
     },
     /// The device refuses the request.
-    #[error("the device answers with an exception: {what}")]
+    #[error("the device answers with exception {code}: {what}")]
     Exception {
         /// Its number.
         code: u8,
@@ -47,10 +49,44 @@ pub enum Error {
     /// A good answer that came right after a disturbance and may belong to an earlier question.
     #[error("the line has not settled yet; the reply may belong to an earlier request")]
     Unsettled,
+    /// Somebody talks all the time.
+    #[error(
+        "the line does not fall silent: {discarded} bytes discarded; is another master on it, or a stream turned on?"
+    )]
+    Noisy {
+        /// Bytes thrown away while waiting for silence.
+        discarded: u64,
+    },
+    /// A request that could change the device. It was not sent.
+    #[error("Modbus function {function} is not sent: this program only reads")]
+    ReadOnly {
+        /// The function code.
+        function: u8,
+    },
+    /// A request that no device can answer. It was not sent.
+    #[error("{count} {what} at once are not allowed by the protocol, which takes 1 to {most}")]
+    Count {
+        /// As many as were asked for.
+        count: u16,
+        /// Registers or bits.
+        what: &'static str,
+        /// The most of them in one request.
+        most: u16,
+    },
+    /// The driver and the link speak different protocols.
+    #[error("this instrument does not speak the protocol of its link")]
+    Protocol,
+    /// One of the others, on a connection that can't be trusted after it and was given up.
+    #[error("{0}; the connection has to be opened anew")]
+    GivenUp(Box<Self>),
     /// The port or the connection is gone.
     #[error("the link is gone")]
     Gone(#[source] io::Error),
 }
+
+/// Exceptions with which a gateway says that it has no path to the device, or that the device does not answer it.
+/// Source: MODBUS Application Protocol V1.1b3, 7.
+pub(super) const GATEWAY_FAILURES: [u8; 2] = [0x0A, 0x0B];
 
 /// What the poller has to do before the next exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,14 +103,19 @@ impl Error {
     /// What the poller has to do.
     pub fn recovery(&self) -> Recovery {
         match self {
-            Self::Malformed { .. } | Self::Exception { .. } => Recovery::SkipReading,
+            // The gateway speaks, the device behind it does not: that is silence in other words.
+            Self::Exception { code, .. } if GATEWAY_FAILURES.contains(code) => Recovery::Resync,
+            Self::Exception { .. } | Self::ReadOnly { .. } | Self::Count { .. } | Self::Protocol => {
+                Recovery::SkipReading
+            }
             Self::NoReply(_)
             | Self::Truncated { .. }
             | Self::Checksum
             | Self::Echo
             | Self::Mismatch { .. }
+            | Self::Malformed { .. }
             | Self::Unsettled => Recovery::Resync,
-            Self::Gone(_) => Recovery::Reopen,
+            Self::Noisy { .. } | Self::GivenUp(_) | Self::Gone(_) => Recovery::Reopen,
         }
     }
 
@@ -86,9 +127,20 @@ impl Error {
             Self::Checksum => Reason::CHECKSUM,
             Self::Echo => Reason::ECHO,
             Self::Mismatch { .. } => Reason::MISMATCH,
-            Self::Exception { .. } => Reason::EXCEPTION,
-            Self::Unsettled => Reason::UNSETTLED,
+            Self::Exception { .. } | Self::ReadOnly { .. } | Self::Count { .. } | Self::Protocol => Reason::EXCEPTION,
+            Self::Unsettled | Self::Noisy { .. } => Reason::UNSETTLED,
+            Self::GivenUp(error) => error.reason(),
             Self::Gone(_) => Reason::LINK_DOWN,
+        }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Gone(error) => Self::Gone(error),
+            Fault::Noisy { discarded } => Self::Noisy { discarded },
+            Fault::Unsettled => Self::Unsettled,
         }
     }
 }

@@ -3,16 +3,36 @@
 //! A driver speaks for one instrument. It borrows the link's [`Bus`] for each exchange, never keeps it, and may be dropped
 //! at any await: the wire then knows that it is dirty, and the next exchange settles it first. Drivers do not stamp time,
 //! do not retry and do not schedule: the poller does.
+//!
+//! Invariants:
+//! - A late answer is never taken for the answer to the next question: see [`Wire::accept`](crate::link::Wire::accept) for
+//!   protocols without transaction numbers; a Modbus/TCP connection is dropped after any error.
+//! - No Modbus function that writes can be encoded here.
 
+mod bus;
 mod error;
+pub mod modbus;
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;
+mod text;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::model::Reading;
+use crate::profile::Device;
+use crate::profile::DeviceEngine;
 
+pub use bus::{Bus, Protocol};
 pub use error::{Error, Recovery};
+pub use modbus::ModbusDriver;
+pub use text::TextDriver;
+
+#[cfg(unix)]
+#[cfg(test)]
+pub(crate) use tests::modbus_unit;
 
 /// One instrument on a link.
 #[cfg_attr(test, mockall::automock)]
@@ -26,6 +46,17 @@ pub trait Driver: Send {
 
     /// Carries out one poll. Bounded in time by the profile's `timing.reply` for each exchange.
     async fn poll(&mut self, bus: &mut Bus, poll: usize) -> Polled;
+
+    /// The channels that the device refuses to give and that are left out of its requests for now, for its status.
+    fn left_out(&self) -> Vec<usize>;
+}
+
+/// The driver for a device. `unit` is its Modbus address; text devices have theirs in their messages.
+pub fn driver(device: Device, unit: u8) -> Box<dyn Driver> {
+    match &device.engine {
+        DeviceEngine::Text(text) => Box::new(TextDriver::new(text.clone(), &device)),
+        DeviceEngine::Modbus(modbus) => Box::new(ModbusDriver::new(modbus.clone(), device, unit)),
+    }
 }
 
 /// One thing to ask for regularly.
@@ -71,7 +102,3 @@ pub struct Exchange {
     /// What the answer says. All of it shares one time.
     pub readings: Vec<Reading>,
 }
-
-/// An opened link, as drivers use it.
-#[derive(Debug)]
-pub struct Bus;
