@@ -1,0 +1,70 @@
+//! What is asked of the thread that keeps the runs.
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{Batch, Error, RunStart};
+use crate::model::{ChannelName, ClockReading, Frozen, OutboxRun, RunId};
+
+/// The way back to the caller.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// A command, with its place in the queue, which is given back when the command has been taken out.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) command: Command,
+    #[expect(dead_code, reason = "held to be dropped")]
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What is asked of the thread: see the methods of [`Handle`](super::Handle).
+#[derive(Debug)]
+pub(super) enum Command {
+    Begin(Box<RunStart>, Reply<RunId>),
+    Append(Batch),
+    Flush(Reply<()>),
+    EndRun(Reply<()>),
+    EndSession(Reply<()>),
+    CloseUnfinished(Reply<()>),
+    Clock(ClockReading, Reply<()>),
+    Event {
+        kind: String,
+        text: String,
+        reply: Reply<()>,
+    },
+    Pending(Reply<Vec<OutboxRun>>),
+    StreamOpened {
+        run: RunId,
+        data_id: String,
+        reply: Reply<()>,
+    },
+    StreamEnded {
+        run: RunId,
+        why: String,
+        reply: Reply<()>,
+    },
+    StreamFinalized {
+        run: RunId,
+        reply: Reply<()>,
+    },
+    Take {
+        run: RunId,
+        limit: usize,
+        in_flight: Vec<u64>,
+        reply: Reply<Vec<Frozen>>,
+    },
+    Settle {
+        run: RunId,
+        seq: u64,
+        refused: Vec<(ChannelName, String)>,
+        reply: Reply<()>,
+    },
+    AttemptFailed {
+        run: RunId,
+        seq: u64,
+        why: String,
+        reply: Reply<()>,
+    },
+    Stop(Reply<()>),
+    #[cfg(test)]
+    LimitPages(Option<u32>, Reply<()>),
+}

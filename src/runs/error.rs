@@ -1,0 +1,189 @@
+//! What can go wrong with runs on disk.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::ErrorCode;
+
+use crate::model::RunId;
+
+/// Why the run store could not do what it was asked. Cloneable: commands that share a transaction share its failure.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The folder can't be made or listed.
+    #[error("the data folder `{}` can't be used", path.display())]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// The lock file can't be opened or written.
+    #[error("the lock file `{}` can't be used", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// Another process keeps runs in this folder.
+    #[error("the data folder `{}` is in use by process {pid}; end it, or give this bridge a `data_dir` of its own", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// The process, as its lock file names it.
+        pid: String,
+    },
+    /// The thread that owns the run files can't be started.
+    #[error("the thread that keeps the runs can't be started")]
+    Thread(#[source] Arc<io::Error>),
+    /// A run file can't be opened or made.
+    #[error("the run file `{}` can't be opened", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: Arc<rusqlite::Error>,
+    },
+    /// SQLite did not take a setting that durability depends on; some network file systems can't do WAL.
+    #[error("SQLite keeps `{pragma}` at {got} for `{}`, {wanted} is needed; is this a network file system?", path.display())]
+    Pragma {
+        /// The file.
+        path: PathBuf,
+        /// The setting.
+        pragma: &'static str,
+        /// What it is.
+        got: String,
+        /// What it has to be.
+        wanted: &'static str,
+    },
+    /// A run file can't be read.
+    #[error("the run file `{}` can't be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: Arc<rusqlite::Error>,
+    },
+    /// A run file can't be written: the disk is full, or worse.
+    #[error("the run file `{}` can't be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: Arc<rusqlite::Error>,
+    },
+    /// A file that is no run file.
+    #[error("`{}` is not a run file", path.display())]
+    NotARun {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A run file of a newer program.
+    #[error("`{}` is a run file of format {format}, this program reads up to 1; use a newer mbe-bridge", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its `user_version`.
+        format: i64,
+    },
+    /// A row of a run file makes no sense.
+    #[error("the run file `{}` is damaged: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What makes no sense.
+        what: String,
+    },
+    /// There is a run already.
+    #[error("run {0} is being recorded; stop it first")]
+    AlreadyRecording(RunId),
+    /// There is no run.
+    #[error("no run is being recorded")]
+    NotRecording,
+    /// A run that can't be begun as asked.
+    #[error("the run can't be begun: {0}")]
+    Start(&'static str),
+    /// No run of this name waits for anything.
+    #[error("there is no run {0} that waits for the platform")]
+    UnknownRun(RunId),
+    /// The run's newest stream takes no chunks.
+    #[error("run {0} has no open stream")]
+    NoStream(RunId),
+    /// The chunk was not handed out for the newest stream.
+    #[error("chunk {seq} of run {run} is not frozen")]
+    NotFrozen {
+        /// The run.
+        run: RunId,
+        /// The chunk.
+        seq: u64,
+    },
+    /// The thread that owns the run files has ended.
+    #[error("the run store is closed")]
+    Stopped,
+}
+
+impl Error {
+    /// Whether the file itself is broken, so that trying again can't help.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::NotARun { .. } | Self::Damaged { .. } => true,
+            Self::Open { source, .. } | Self::Read { source, .. } | Self::Write { source, .. } => {
+                match source.sqlite_error_code() {
+                    Some(code) => matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase),
+                    // A wrong type or a missing row or column: not what this program writes.
+                    None => !matches!(source.as_ref(), rusqlite::Error::SqliteFailure(..)),
+                }
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it is one run's file that can't be used, so that other runs go on.
+    ///
+    /// What says that a disk is full or can't be written is not one run's affair; what can't be read, or is locked by another
+    /// program, is.
+    pub fn is_of_one_run(&self) -> bool {
+        match self {
+            Self::Open { .. }
+            | Self::Pragma { .. }
+            | Self::Read { .. }
+            | Self::NotARun { .. }
+            | Self::Newer { .. }
+            | Self::Damaged { .. }
+            | Self::UnknownRun(_)
+            | Self::NoStream(_)
+            | Self::NotFrozen { .. } => true,
+            Self::Write { source, .. } => {
+                let of_the_file = [ErrorCode::SystemIoFailure, ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked];
+                self.is_damage() || source.sqlite_error_code().is_some_and(|code| of_the_file.contains(&code))
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn open(path: &Path) -> impl FnOnce(rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Open { path, source: Arc::new(source) }
+    }
+
+    pub(super) fn read(path: &Path) -> impl FnOnce(rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Read { path, source: Arc::new(source) }
+    }
+
+    pub(super) fn write(path: &Path) -> impl FnOnce(rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Write { path, source: Arc::new(source) }
+    }
+
+    pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), what: what.into() }
+    }
+}

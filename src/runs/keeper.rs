@@ -1,0 +1,357 @@
+//! The thread that owns every run file: takes requests in order, groups their transactions, keeps the time of commits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+
+use super::command::{Command, Reply, Request};
+use super::group::Answer;
+use super::offset::{self, SessionClock};
+use super::recording::{Ending, Recording};
+use super::run::Run;
+use super::session::Boot;
+use super::store::Found;
+use super::{Batch, CommitTimes, Error, ListedRun, SetAside, Settings, State, Status};
+use crate::model::{RunId, RunState, TimeBase, with_causes};
+
+/// Requests that are taken together at most, so that an append behind them never waits long for its commit.
+const GROUP: usize = 64;
+
+/// Since when and why the disk takes nothing.
+#[derive(Debug)]
+pub(super) struct Pause {
+    why: String,
+    since: Instant,
+    retry_at: Instant,
+}
+
+/// A run that a dead process left recording.
+#[derive(Debug, Clone)]
+pub(super) struct Unfinished {
+    pub(super) run: RunId,
+    /// When it is too old to be resumed.
+    pub(super) until: Instant,
+}
+
+/// All that the thread owns.
+pub(super) struct Keeper {
+    pub(super) settings: Settings,
+    /// The folder is ours for as long as this is open.
+    #[expect(dead_code, reason = "held to be dropped")]
+    pub(super) lock: File,
+    /// Runs that are not done.
+    pub(super) runs: BTreeMap<RunId, Run>,
+    pub(super) recording: Option<Recording>,
+    pub(super) unfinished: Option<Unfinished>,
+    /// Runs that are to be closed, where the disk did not let us yet.
+    pub(super) to_close: Vec<RunId>,
+    pub(super) close_at: Instant,
+    /// Whether it was said that closing does not work.
+    pub(super) close_failed: bool,
+    pub(super) pause: Option<Pause>,
+    /// Runs with an open transaction, and what is answered once it is durable.
+    pub(super) touched: BTreeSet<RunId>,
+    pub(super) replies: Vec<(RunId, Answer)>,
+    pub(super) listed: Arc<[ListedRun]>,
+    pub(super) set_aside: Arc<[SetAside]>,
+    pub(super) commits: CommitTimes,
+    pub(super) changed: Arc<Notify>,
+    pub(super) status: watch::Sender<Status>,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        settings: Settings,
+        lock: File,
+        found: Found,
+        changed: Arc<Notify>,
+        status: watch::Sender<Status>,
+    ) -> Self {
+        let now = Instant::now();
+        let mut keeper = Self {
+            settings,
+            lock,
+            runs: found.runs.into_iter().map(|run| (run.head.id.clone(), run)).collect(),
+            recording: None,
+            unfinished: None,
+            to_close: Vec::new(),
+            close_at: now,
+            close_failed: false,
+            pause: None,
+            touched: BTreeSet::new(),
+            replies: Vec::new(),
+            listed: found.listed.into(),
+            set_aside: found.set_aside.into(),
+            commits: CommitTimes::default(),
+            changed,
+            status,
+        };
+        keeper.sort_unfinished(now);
+        keeper.close_due(now);
+        keeper.publish();
+        keeper.changed.notify_one();
+        keeper
+    }
+
+    /// Of the runs that were left recording, the newest may be resumed if it is young enough; the others are closed.
+    fn sort_unfinished(&mut self, now: Instant) {
+        let (boot, wall) = (Boot::now(), TimeBase::start().now());
+        let left: Vec<&Run> = self.runs.values().filter(|run| run.head.state == RunState::Recording).collect();
+        for (place, run) in left.iter().enumerate() {
+            let (session, at) = run.written;
+            let clock = run.sessions.iter().find(|clock| clock.session == session);
+            let age = clock.map_or(0, |clock| offset::age(at, clock, wall, boot.id.as_deref(), boot.uptime_nanos));
+            let age = Duration::from_nanos(u64::try_from(age).unwrap_or(0));
+            let rest = self.settings.resume_within.checked_sub(age).filter(|rest| !rest.is_zero());
+            match rest {
+                Some(rest) if place + 1 == left.len() => {
+                    self.unfinished = Some(Unfinished { run: run.head.id.clone(), until: now + rest });
+                }
+                _ => self.to_close.push(run.head.id.clone()),
+            }
+        }
+    }
+
+    /// Works until it is told to stop, or every handle is gone.
+    pub(super) fn work(&mut self, requests: &Receiver<Request>) {
+        loop {
+            let wait = self.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+            let mut next = match wait {
+                Some(wait) => requests.recv_timeout(wait),
+                None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            if matches!(next, Err(RecvTimeoutError::Disconnected)) {
+                if let Err(error) = self.flush(Ending::Not) {
+                    tracing::error!(error = %with_causes(&error), "what was in memory at the end could not be written");
+                }
+                return;
+            }
+            let mut taken = 0;
+            while let Ok(request) = next {
+                if let Command::Stop(reply) = request.command {
+                    self.commit_group();
+                    let result = self.flush(Ending::Not);
+                    self.publish();
+                    drop(reply.send(result));
+                    return;
+                }
+                self.carry_out(request.command);
+                taken += 1;
+                next = if taken < GROUP {
+                    requests.try_recv().map_err(|_| RecvTimeoutError::Timeout)
+                } else {
+                    Err(RecvTimeoutError::Timeout)
+                };
+            }
+            self.commit_group();
+            self.act_on_time(Instant::now());
+            self.publish();
+        }
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Append(batch) => self.append(batch),
+            Command::Begin(start, reply) => {
+                self.commit_group();
+                let result = self.begin(*start);
+                self.answer_now(reply, result);
+            }
+            Command::Flush(reply) => {
+                self.commit_group();
+                let result = self.flush(Ending::Not);
+                self.answer_now(reply, result);
+            }
+            Command::EndRun(reply) => {
+                self.commit_group();
+                let result = self.end(Ending::Run);
+                self.answer_now(reply, result);
+            }
+            Command::EndSession(reply) => {
+                self.commit_group();
+                let result = self.end(Ending::Session);
+                self.answer_now(reply, result);
+            }
+            Command::CloseUnfinished(reply) => {
+                self.commit_group();
+                let result = self.close_unfinished();
+                self.answer_now(reply, result);
+            }
+            Command::Pending(reply) => {
+                self.commit_group();
+                let pending = self.runs.values().filter_map(Run::outbox).collect();
+                self.answer_now(reply, Ok(pending));
+            }
+            Command::Clock(reading, reply) => {
+                self.on_recording(reply, move |run, recording| run.record_clock(recording.0, reading))
+            }
+            Command::Event { kind, text, reply } => self.on_recording(reply, move |run, recording| {
+                run.file.insert_event(recording.0, recording.1, &kind, &text)
+            }),
+            Command::StreamOpened { run, data_id, reply } => {
+                self.on_run(&run, reply, |run| run.stream_opened(&data_id));
+            }
+            Command::StreamEnded { run, why, reply } => self.on_run(&run, reply, |run| run.stream_ended(&why)),
+            Command::StreamFinalized { run, reply } => self.on_run(&run, reply, Run::stream_finalized),
+            Command::Take { run, limit, in_flight, reply } => {
+                let elsewhere = self.sessions_beside(&run);
+                self.on_run(&run, reply, |run| run.take(limit, &in_flight, &elsewhere));
+            }
+            Command::Settle { run, seq, refused, reply } => self.on_run(&run, reply, |run| run.settle(seq, &refused)),
+            Command::AttemptFailed { run, seq, why, reply } => {
+                self.on_run(&run, reply, |run| run.attempt_failed(seq, &why));
+            }
+            // Taken out before it comes here.
+            Command::Stop(reply) => drop(reply.send(Err(Error::Stopped))),
+            #[cfg(test)]
+            Command::LimitPages(spare, reply) => {
+                self.commit_group();
+                drop(reply.send(self.runs.values().try_for_each(|run| run.file.limit_pages(spare))));
+            }
+        }
+    }
+
+    /// The sessions of all other runs that have measured their clock: a run that was closed before the platform could be
+    /// reached never measures its own, but the session that records now may have done so since.
+    fn sessions_beside(&self, id: &RunId) -> Vec<SessionClock> {
+        let others = self.runs.iter().filter(|(other, _)| *other != id).flat_map(|(_, run)| &run.sessions);
+        others.filter(|clock| clock.reading.is_some()).cloned().collect()
+    }
+
+    /// Answers with what the status shows already.
+    fn answer_now<T>(&self, reply: Reply<T>, result: Result<T, Error>) {
+        self.publish();
+        drop(reply.send(result));
+    }
+
+    fn append(&mut self, batch: Batch) {
+        let Some(recording) = &mut self.recording else {
+            tracing::warn!(ticks = batch.ticks.len(), "ticks came while no run was being recorded");
+            return;
+        };
+        recording.push(batch);
+        let full =
+            self.pause.is_none() && self.runs.get(&recording.run).is_some_and(|run| recording.is_full(&run.head));
+        if full {
+            self.commit_group();
+            // A failure is logged and tried again; nobody waits for the answer.
+            drop(self.flush(Ending::Not));
+        }
+    }
+
+    fn end(&mut self, ending: Ending) -> Result<(), Error> {
+        let Some(recording) = &self.recording else { return Err(Error::NotRecording) };
+        let run = recording.run.clone();
+        self.flush(ending)?;
+        self.recording = None;
+        if ending == Ending::Session {
+            self.unfinished = Some(Unfinished { run, until: Instant::now() + self.settings.resume_within });
+        } else {
+            tracing::info!(%run, "the run was closed");
+            self.retire_if_done(&run);
+        }
+        Ok(())
+    }
+
+    /// Writes what is in memory. No transaction may be open.
+    fn flush(&mut self, ending: Ending) -> Result<(), Error> {
+        let Some(recording) = &mut self.recording else { return Ok(()) };
+        let Some(run) = self.runs.get_mut(&recording.run) else { return Err(Error::NotRecording) };
+        let start = Instant::now();
+        match recording.flush(run, ending) {
+            Ok(flushed) => {
+                if flushed.wrote {
+                    self.commits.add(start.elapsed());
+                }
+                if flushed.sealed {
+                    self.changed.notify_one();
+                }
+                if let Some(pause) = self.pause.take() {
+                    tracing::info!(run = %recording.run, after = ?pause.since.elapsed(), "the disk takes data again");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let (why, now) = (with_causes(&error), Instant::now());
+                let retry_at = now + self.settings.retry_every;
+                match &mut self.pause {
+                    Some(pause) => *pause = Pause { why, since: pause.since, retry_at },
+                    None => {
+                        tracing::error!(run = %recording.run, error = %why,
+                            "recording pauses: the disk takes no data; samples are held in memory");
+                        self.pause = Some(Pause { why, since: now, retry_at });
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// When something has to be done though nobody asks.
+    fn deadline(&self) -> Option<Instant> {
+        let recording = self.recording.as_ref().and_then(|recording| match &self.pause {
+            Some(pause) => Some(pause.retry_at),
+            None => [
+                recording.dirty_since.map(|since| since + self.settings.commit_every),
+                recording.open_since.map(|since| since + self.settings.max_span),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
+        });
+        let unfinished = self.unfinished.as_ref().map(|unfinished| unfinished.until);
+        let closing = (!self.to_close.is_empty()).then_some(self.close_at);
+        [recording, unfinished, closing].into_iter().flatten().min()
+    }
+
+    fn act_on_time(&mut self, now: Instant) {
+        if let Some(recording) = &self.recording {
+            let due = |since: Option<Instant>, after| since.is_some_and(|since| now >= since + after);
+            let seal = due(recording.open_since, self.settings.max_span);
+            let commit = match &self.pause {
+                Some(pause) => now >= pause.retry_at,
+                None => seal || due(recording.dirty_since, self.settings.commit_every),
+            };
+            if commit {
+                // A failure is logged and tried again; nobody waits for the answer.
+                drop(self.flush(if seal { Ending::Seal } else { Ending::Not }));
+            }
+        }
+        if self.unfinished.as_ref().is_some_and(|unfinished| now >= unfinished.until) {
+            self.to_close.extend(self.unfinished.take().map(|unfinished| unfinished.run));
+        }
+        self.close_due(now);
+    }
+
+    pub(super) fn publish(&self) {
+        let state = match (&self.pause, &self.recording) {
+            (Some(pause), _) => State::Paused { why: pause.why.clone() },
+            (None, Some(_)) => State::Recording,
+            (None, None) => State::Idle,
+        };
+        let status = Status {
+            state,
+            data_dir: self.settings.data_dir.clone(),
+            run: self.recording.as_ref().map(|recording| recording.run.clone()),
+            session: self.recording.as_ref().map(|recording| recording.session),
+            unfinished: self.unfinished.as_ref().map(|unfinished| unfinished.run.clone()),
+            runs: self.runs.values().map(Run::totals).collect(),
+            listed: Arc::clone(&self.listed),
+            set_aside: Arc::clone(&self.set_aside),
+            commits: self.commits,
+            buffered: match (&self.pause, &self.recording) {
+                (Some(_), Some(recording)) => recording.buffered(),
+                _ => 0,
+            },
+        };
+        self.status.send_if_modified(|current| {
+            let differs = *current != status;
+            *current = status;
+            differs
+        });
+    }
+}

@@ -1,0 +1,259 @@
+//! A run that is open: its file, and in memory what would be too slow to ask the file for each time.
+//!
+//! The file is the truth. Memory follows it, after each statement within a transaction; when a transaction fails, memory is
+//! loaded anew.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+
+use super::counts::{add_all, points_of};
+use super::file::RunFile;
+use super::offset::SessionClock;
+use super::recording::cut;
+use super::rows::{self, ChunkState, Head, OpenRow, SessionRow};
+use super::{Error, Points, RunTotals};
+use crate::model::{Counts, RunState, SessionId, Stamp, StreamRecord, StreamState, Tick, with_causes};
+
+/// Chunks read at once while loading.
+const PAGE: usize = 4096;
+
+/// A chunk that is neither confirmed nor rejected.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiting {
+    pub(super) frozen: bool,
+}
+
+/// A run that is recorded or waits for the platform.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) file: RunFile,
+    pub(super) head: Head,
+    /// By rising number.
+    pub(super) sessions: Vec<SessionClock>,
+    /// Of everything that is committed.
+    pub(super) counts: Vec<Counts>,
+    pub(super) points: Vec<Points>,
+    pub(super) waiting: BTreeMap<u64, Waiting>,
+    pub(super) next_seq: u64,
+    /// The newest.
+    pub(super) stream: Option<StreamRecord>,
+    /// Index of the next chunk that is frozen for the newest stream.
+    pub(super) next_index: u64,
+    /// When it was last written, in which session's time.
+    pub(super) written: (SessionId, Stamp),
+    /// A transaction failed and memory may be ahead of the file.
+    stale: bool,
+    /// It was said that it can't be loaded anew.
+    said_stale: bool,
+}
+
+impl Run {
+    pub(super) fn create(path: &Path, head: Head, session: &SessionRow) -> Result<Self, Error> {
+        let file = RunFile::create(path, &head, session)?;
+        Self::load(file)
+    }
+
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        Self::load(RunFile::open(path)?)
+    }
+
+    fn load(file: RunFile) -> Result<Self, Error> {
+        let (connection, path) = (&file.connection, file.path.as_path());
+        let head = rows::head(connection, path)?;
+        let mut sessions: Vec<SessionClock> = Vec::new();
+        let mut written = None;
+        for row in rows::sessions(connection, path)? {
+            written = Some((row.number, row.started.max(row.ended.unwrap_or(row.started))));
+            sessions.push(SessionClock {
+                session: row.number,
+                anchor: row.anchor,
+                boot_id: row.boot_id,
+                uptime_nanos: row.uptime_nanos,
+                reading: None,
+            });
+        }
+        let mut written = written.ok_or_else(|| Error::damaged(path, "it has no session"))?;
+        for (session, reading) in rows::clock_readings(connection, path)? {
+            if let Some(clock) = sessions.iter_mut().find(|clock| clock.session == session) {
+                clock.reading = Some(reading);
+            }
+        }
+        let stream = rows::streams(connection, path)?.pop().map(|(stream, _)| stream);
+        let channels = head.channels.len();
+        let mut run = Self {
+            counts: rows::folded_counts(connection, path)?,
+            points: vec![Points::default(); channels],
+            waiting: BTreeMap::new(),
+            next_seq: 0,
+            next_index: 0,
+            written,
+            stale: false,
+            said_stale: false,
+            stream,
+            sessions,
+            head,
+            file,
+        };
+        if run.counts.len() != channels {
+            return Err(Error::damaged(&run.file.path, "its counts do not match its channels"));
+        }
+        run.load_chunks(&mut written)?;
+        for row in run.open_rows()? {
+            if row.flaw.is_some() {
+                tracing::error!(run = %run.head.id, written = ?row.written,
+                    "an open batch is damaged on disk; it is kept as an event of the run, the rest goes on");
+            }
+            add_all(&mut run.counts, &row.news);
+            run.note_open(&points_of(&row.ticks, channels));
+            note_written(&mut written, row.session, row.written);
+        }
+        run.written = written;
+        Ok(run)
+    }
+
+    fn load_chunks(&mut self, written: &mut (SessionId, Stamp)) -> Result<(), Error> {
+        let refused: HashSet<(u64, usize)> =
+            rows::rejected(&self.file.connection, &self.file.path)?.into_iter().map(|(seq, c, _)| (seq, c)).collect();
+        loop {
+            let page = rows::chunks(&self.file.connection, &self.file.path, self.next_seq, PAGE)?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for chunk in page {
+                self.next_seq = chunk.seq + 1;
+                note_written(written, chunk.session, chunk.written);
+                if let (Some(frozen), Some(stream)) = (chunk.frozen, &self.stream)
+                    && frozen.stream == stream.number
+                {
+                    self.next_index = self.next_index.max(frozen.index + 1);
+                }
+                let waits = matches!(chunk.state, ChunkState::Sealed | ChunkState::Frozen);
+                if waits {
+                    let frozen = chunk.state == ChunkState::Frozen;
+                    self.waiting.insert(chunk.seq, Waiting { frozen });
+                }
+                for (channel, (points, count)) in self.points.iter_mut().zip(&chunk.points).enumerate() {
+                    if waits {
+                        points.queued += count;
+                    } else if chunk.state == ChunkState::Rejected || refused.contains(&(chunk.seq, channel)) {
+                        points.rejected += count;
+                    } else {
+                        points.uploaded += count;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Loads memory anew if a transaction failed.
+    pub(super) fn refresh(&mut self) -> Result<(), Error> {
+        if self.stale {
+            let file = RunFile::open(&self.file.path)?;
+            #[cfg(test)]
+            file.limit_pages_like(&self.file)?;
+            *self = Self::load(file)?;
+        }
+        Ok(())
+    }
+
+    /// Undoes the transaction that is open; memory is loaded anew before it is next used.
+    pub(super) fn undo(&mut self) {
+        self.file.rollback();
+        self.stale = true;
+        if let Err(error) = self.refresh()
+            && !std::mem::replace(&mut self.said_stale, true)
+        {
+            tracing::error!(run = %self.head.id, error = %with_causes(&error), "a run could not be loaded again");
+        }
+    }
+
+    pub(super) fn open_rows(&self) -> Result<Vec<OpenRow>, Error> {
+        rows::open_rows(&self.file.connection, &self.file.path, self.head.channels.len())
+    }
+
+    pub(super) fn note_open(&mut self, points: &[u64]) {
+        for (target, points) in self.points.iter_mut().zip(points) {
+            target.open += points;
+        }
+    }
+
+    /// Adds a chunk, within the transaction that is open. Its points are no longer open.
+    pub(super) fn seal(&mut self, session: SessionId, written: Stamp, ticks: &[Tick]) -> Result<(), Error> {
+        let points = points_of(ticks, self.head.channels.len());
+        self.file.insert_chunk(self.next_seq, session, written, ticks, &points)?;
+        self.waiting.insert(self.next_seq, Waiting { frozen: false });
+        self.next_seq += 1;
+        for (target, points) in self.points.iter_mut().zip(&points) {
+            target.open = target.open.saturating_sub(*points);
+            target.queued += points;
+        }
+        Ok(())
+    }
+
+    /// Makes chunks of the open batches that a dead session left, within the transaction that is open.
+    pub(super) fn seal_left_over(&mut self) -> Result<(), Error> {
+        let rows = self.open_rows()?;
+        for row in &rows {
+            if let Some(flaw) = &row.flaw {
+                self.file.insert_event(row.session, row.written, "damaged", &format!("an open batch: {flaw}"))?;
+            }
+        }
+        for of_one_session in rows.chunk_by(|a, b| a.session == b.session) {
+            let Some(last) = of_one_session.last() else { continue };
+            let ticks: Vec<Tick> = of_one_session.iter().flat_map(|row| row.ticks.clone()).collect();
+            let mut rest = ticks.as_slice();
+            for length in cut(rest, &self.head, None) {
+                let (chunk, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+                self.seal(last.session, last.written, chunk)?;
+                rest = after;
+            }
+            if !rest.is_empty() {
+                self.seal(last.session, last.written, rest)?;
+            }
+        }
+        if rows.is_empty() { Ok(()) } else { self.file.fold_open(&self.counts) }
+    }
+
+    /// No more samples, within the transaction that is open.
+    pub(super) fn close(&mut self) -> Result<(), Error> {
+        self.seal_left_over()?;
+        self.set_state(RunState::Closed)?;
+        self.finish_if_nothing_is_left()
+    }
+
+    /// A closed run needs nothing more once its chunks are settled and the platform has no open stream of it.
+    pub(super) fn finish_if_nothing_is_left(&mut self) -> Result<(), Error> {
+        let stream_open = self.stream.as_ref().is_some_and(|stream| stream.state == StreamState::Open);
+        if self.head.state == RunState::Closed && self.waiting.is_empty() && !stream_open {
+            self.set_state(RunState::Done)?;
+        }
+        Ok(())
+    }
+
+    fn set_state(&mut self, state: RunState) -> Result<(), Error> {
+        self.file.set_state(state)?;
+        self.head.state = state;
+        Ok(())
+    }
+
+    pub(super) fn totals(&self) -> RunTotals {
+        RunTotals {
+            run: self.head.id.clone(),
+            name: self.head.spec.name.clone(),
+            state: self.head.state,
+            stream: self.stream.clone(),
+            channels: std::sync::Arc::clone(&self.head.channels),
+            counts: self.counts.clone(),
+            points: self.points.clone(),
+            sealed_chunks: self.next_seq,
+            queued_chunks: u64::try_from(self.waiting.len()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Sessions follow each other, their clocks need not: only times of the newest session are compared.
+fn note_written(newest: &mut (SessionId, Stamp), session: SessionId, at: Stamp) {
+    if session == newest.0 {
+        newest.1 = newest.1.max(at);
+    }
+}
