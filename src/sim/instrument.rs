@@ -1,0 +1,104 @@
+//! One simulated instrument: a device, what it measures, and how it behaves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::Outcome;
+use crate::model::Reason;
+use crate::profile::{Device, DeviceChannel, DeviceEngine, Fields, Raw};
+
+use super::{Scenario, Signal};
+
+/// An instrument to simulate.
+#[derive(Debug, Clone)]
+pub struct SimInstrument {
+    /// Its name, for the handle and the record.
+    pub name: Arc<str>,
+    /// What it speaks and offers.
+    pub device: Device,
+    /// What it measures.
+    pub scenario: Scenario,
+    /// Its Modbus unit. It is silent for all others, and for broadcasts. Text instruments have theirs in their messages.
+    pub unit: u8,
+    /// Time from the end of a request to the beginning of the answer.
+    pub turnaround: Duration,
+    /// What a text instrument answers to a message that it does not know, terminator included (UPP: `no<CR>` or nothing).
+    pub refusal: Option<Vec<u8>>,
+}
+
+impl SimInstrument {
+    /// An instrument of unit 1 that answers after 2 ms (UPP allows 5, PREVAC answers within 10) and says nothing to
+    /// messages that it does not know.
+    pub fn new(name: &str, device: Device, scenario: Scenario) -> Self {
+        let turnaround = Duration::from_millis(2);
+        Self { name: name.into(), device, scenario, unit: 1, turnaround, refusal: None }
+    }
+
+    /// The same under another Modbus unit.
+    #[must_use]
+    pub fn at_unit(self, unit: u8) -> Self {
+        Self { unit, ..self }
+    }
+
+    /// What each channel measures, as the scenario sees it.
+    pub(super) fn signals(&self) -> Vec<Signal> {
+        let seed = self.name.bytes().fold(0, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let signal = |c: &DeviceChannel| Signal::of(&c.id, c.unit.as_deref(), c.kind, seed);
+        self.device.channels.iter().map(signal).collect()
+    }
+
+    /// A value as this instrument would print it: text replies carry five significant digits, registers all they hold.
+    pub(super) fn rounded(&self, value: f64) -> f64 {
+        match self.device.engine {
+            DeviceEngine::Text(_) => format!("{value:.4e}").parse().unwrap_or(value),
+            DeviceEngine::Modbus(_) => value,
+        }
+    }
+}
+
+/// What a channel shows.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Shown {
+    /// What the scenario says.
+    Course(f64),
+    /// A value or a reason, set by hand.
+    Set(Outcome),
+    /// A raw value, set by hand.
+    Raw(Raw),
+}
+
+impl Shown {
+    pub(super) fn is_by_hand(&self) -> bool {
+        !matches!(self, Self::Course(_))
+    }
+
+    /// Sets the fields of a reply so that a reader sees this, as near as the instrument can show it.
+    pub(super) fn put(&self, channel: &DeviceChannel, fields: &mut Fields) {
+        let outcome = match self {
+            Self::Course(value) => Outcome::good(*value),
+            Self::Set(outcome) => outcome.clone(),
+            Self::Raw(raw) => return fields.set(channel.field(), raw.clone()),
+        };
+        if channel.encode(&outcome, fields).is_err() {
+            over_range(channel, fields);
+        }
+        // A status alone says that there is no value; something stands in its place all the same.
+        if fields.get(channel.field()).is_none() {
+            fields.set(channel.field(), Raw::Integer(0));
+        }
+    }
+}
+
+/// Shows a channel as over range: what an instrument does with what it can't show. False where the profile has no such
+/// state.
+pub(super) fn over_range(channel: &DeviceChannel, fields: &mut Fields) -> bool {
+    channel.encode(&Outcome::Bad(Reason::named("over_range")), fields).is_ok()
+}
+
+/// What an engine answers: bytes without the envelope of the link, and what a perfect reader gets out of them, by the
+/// channel's place in the device.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Answer {
+    pub(super) bytes: Vec<u8>,
+    pub(super) given: Vec<(usize, Outcome)>,
+}
