@@ -5,4 +5,6 @@ mod config;
 #[cfg(test)]
 mod devices;
 #[cfg(test)]
+mod server;
+#[cfg(test)]
 mod tidy;

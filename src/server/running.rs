@@ -1,0 +1,140 @@
+//! A running platform: start, look inside, switch faults, stop.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::listen::{Connection, CuttableListener};
+use super::platform::Platform;
+use super::routes::routes;
+use super::store::{self, Store};
+use super::{Call, Error, Fault, Requests, Settings, StoredChannel, StoredStream};
+
+/// Name of the database in the data folder.
+const FILE: &str = "platform.sqlite";
+
+/// Requests in flight have so long to end when the server stops; then their connections are cut.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A running platform. Dropping it stops it at once; [`Server::stop`] lets requests in flight end.
+#[derive(Debug)]
+pub struct Server {
+    platform: Arc<Platform>,
+    address: SocketAddr,
+    cut_all: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    /// Opens the database, which blocks for a moment, and listens.
+    pub async fn start(settings: Settings) -> Result<Self, Error> {
+        let asked = settings.listen;
+        let store = match &settings.data {
+            None => Store::open(None)?,
+            Some(folder) => {
+                fs::create_dir_all(folder).map_err(|source| Error::CreateFolder { folder: folder.clone(), source })?;
+                Store::open(Some(&folder.join(FILE)))?
+            }
+        };
+
+        let failed = |source| Error::Listen { address: asked, source };
+        let listener = TcpListener::bind(asked).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let platform = Arc::new(Platform::new(store, settings).map_err(Error::Read)?);
+        let cut_all = CancellationToken::new();
+        let app = routes(&platform).into_make_service_with_connect_info::<Connection>();
+        let stopping = platform.stopping.clone();
+        let server = axum::serve(CuttableListener::new(listener, cut_all.clone()), app)
+            .with_graceful_shutdown(stopping.cancelled_owned());
+        let serving = tokio::spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the platform stopped listening");
+            }
+        });
+        tracing::info!(%address, "the local platform listens");
+        Ok(Self { platform, address, cut_all, serving })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its base URL, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops listening, lets the requests in flight end for at most two seconds, cuts the rest and releases the port.
+    pub async fn stop(mut self) {
+        self.platform.stopping.cancel();
+        if tokio::time::timeout(GRACE, &mut self.serving).await.is_err() {
+            self.cut_all.cancel();
+            if tokio::time::timeout(GRACE, &mut self.serving).await.is_err() {
+                tracing::error!("the platform did not stop in time and is abandoned");
+            }
+        }
+    }
+
+    /// Switches a fault on for every request that it can hit, in place of the one before. [`Fault::None`] ends it.
+    pub fn set_fault(&self, fault: Fault) {
+        self.switch(fault, None, None);
+    }
+
+    /// Switches a fault on for the next `times` requests of one call, in place of the one before.
+    pub fn set_fault_on(&self, call: Call, fault: Fault, times: u32) {
+        self.switch(fault, Some(call), Some(times));
+    }
+
+    fn switch(&self, fault: Fault, only: Option<Call>, times: Option<u32>) {
+        let newest = self.platform.newest_stream.load(Ordering::Relaxed);
+        self.platform.switch.set(fault, only, times, newest);
+        tracing::info!(%fault, "fault switched");
+    }
+
+    /// Sets the reference clock so many nanoseconds ahead of the host's clock (behind it when negative).
+    pub fn set_clock_ahead(&self, nanos: i64) {
+        self.platform.clock_ahead_nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Ends a stream as the platform does one that it has heard nothing of: `stream_error`, no more data.
+    pub fn end_stream(&self, data_id: &str) -> Result<(), Error> {
+        let ended = self.platform.store.look(|connection| store::fail(connection, data_id)).map_err(Error::Read)?;
+        if ended { Ok(()) } else { Err(Error::UnknownStream { data_id: data_id.to_owned() }) }
+    }
+
+    /// What is stored of a stream, by channel name. Empty for a stream that holds nothing. Blocks while it reads.
+    pub fn stored(&self, data_id: &str) -> Result<Vec<StoredChannel>, Error> {
+        let found = self.platform.store.look(|connection| store::stored(connection, data_id)).map_err(Error::Read)?;
+        found.ok_or_else(|| Error::UnknownStream { data_id: data_id.to_owned() })
+    }
+
+    /// Every stream, oldest first. Blocks while it reads.
+    pub fn streams(&self) -> Result<Vec<StoredStream>, Error> {
+        let view = self.platform.view();
+        let look = |connection: &rusqlite::Connection| {
+            view.end_silent(connection)?;
+            store::streams(connection)
+        };
+        self.platform.store.look(look).map_err(Error::Read)
+    }
+
+    /// How often each call has arrived.
+    pub fn requests(&self) -> Requests {
+        self.platform.counter.read()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.platform.stopping.cancel();
+        self.cut_all.cancel();
+        self.serving.abort();
+    }
+}
