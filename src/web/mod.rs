@@ -1,1 +1,100 @@
-//! The bridge's own HTTP.
+//! The bridge's own HTTP: what a browser, a script or a watchdog on the box can ask.
+//!
+//! It reads the [`Board`] and changes nothing. It answers on loopback unless the lab says otherwise,
+//! and refuses requests whose `Host` or `Origin` is not its own, so that no web page elsewhere can read the lab's data
+//! through a visitor's browser.
+
+mod guard;
+mod page;
+mod status;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::live::Board;
+
+/// Readings older than this are no flow of data: the slowest gauges are asked every few seconds.
+const FLOW: Duration = Duration::from_secs(15);
+
+/// How the bridge is reached.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// What a request has to carry as `Authorization: Bearer …`; required by `config` for anything but loopback.
+    pub token: Option<SecretString>,
+}
+
+/// The server could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("could not listen on {listen} for the dashboard")]
+pub struct Error {
+    listen: SocketAddr,
+    #[source]
+    source: std::io::Error,
+}
+
+/// The server, bound and not yet serving.
+#[derive(Debug)]
+pub struct Web {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+}
+
+impl Web {
+    /// Binds the address.
+    pub async fn bind(settings: Settings, board: Arc<Board>) -> Result<Self, Error> {
+        let failed = |source| Error { listen: settings.listen, source };
+        let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let guard = guard::Guard::new(address, settings.token.clone());
+        let router = Router::new()
+            .route("/", get(page))
+            .route("/api/status", get(api_status))
+            .route("/healthz", get(healthz))
+            .layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::check))
+            .with_state(board);
+        Ok(Self { listener, address, router })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until it is stopped. Requests are answered at once, so there is nothing to wait for.
+    pub async fn serve(self, stop: CancellationToken) {
+        let served = axum::serve(self.listener, self.router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(%error, "dashboard ended");
+        }
+    }
+}
+
+async fn page(State(board): State<Arc<Board>>) -> Html<String> {
+    Html(page::render(&board.snapshot()))
+}
+
+async fn api_status(State(board): State<Arc<Board>>) -> Response {
+    let body = axum::Json(status::Status::of(&board.snapshot()));
+    ([(header::CACHE_CONTROL, "no-store")], body).into_response()
+}
+
+async fn healthz(State(board): State<Arc<Board>>) -> Response {
+    if board.snapshot().flows_within(FLOW) {
+        (StatusCode::OK, "data flows\n").into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "no data flows\n").into_response()
+    }
+}

@@ -1,0 +1,189 @@
+//! The board: written as reports come in, read as a whole.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{ChannelLive, Failing, InstrumentLive, Limits, LinkLive, LinkState, PlatformLive, RunLive, Snapshot};
+use crate::model::{Channel, ClockReading, Reason, Sample, TimeBase};
+
+/// Numbers kept for a first look: a minute at 10 Hz.
+const RECENT: usize = 600;
+
+/// Where everything can be seen.
+#[derive(Debug)]
+pub struct Board {
+    time: TimeBase,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    links: Vec<LinkLive>,
+    instruments: Vec<InstrumentLive>,
+    channels: Vec<ChannelLive>,
+    run: RunLive,
+    obstacle: Option<String>,
+    platform: PlatformLive,
+    clock: Option<ClockReading>,
+}
+
+/// What a poll tells the board.
+#[derive(Debug)]
+pub struct PollNote<'a> {
+    /// Every sample of the poll.
+    pub samples: &'a [Sample],
+    /// Time from request to answer.
+    pub round_trip: Option<Duration>,
+    /// How long after its slot the poll began.
+    pub late_by: Duration,
+    /// Slots that go unused.
+    pub missed: u64,
+    /// What failed, in one word and in many.
+    pub failure: Option<(&'a Reason, &'a str)>,
+}
+
+impl Board {
+    /// A board for these links, instruments and channels.
+    pub fn new(
+        time: TimeBase,
+        links: Vec<LinkLive>,
+        instruments: Vec<InstrumentLive>,
+        channels: Vec<(Channel, Limits)>,
+    ) -> Self {
+        let channels = channels
+            .into_iter()
+            .map(|(channel, limits)| ChannelLive {
+                channel,
+                limits,
+                latest: None,
+                uncertainty: Duration::ZERO,
+                value: None,
+                recent: VecDeque::new(),
+                read: 0,
+                bad: 0,
+            })
+            .collect();
+        let run = RunLive::default();
+        let platform = PlatformLive { state: "unknown", ..PlatformLive::default() };
+        Self {
+            time,
+            state: Mutex::new(State { links, instruments, channels, run, obstacle: None, platform, clock: None }),
+        }
+    }
+
+    /// Notes that a link is open.
+    pub fn link_opened(&self, link: usize) {
+        if let Some(live) = self.lock().links.get_mut(link) {
+            live.state = LinkState::Open;
+        }
+    }
+
+    /// Notes that a link is not open.
+    pub fn link_down(&self, link: usize, why: &str) {
+        let now = self.time.now();
+        if let Some(live) = self.lock().links.get_mut(link) {
+            let since = match live.state {
+                LinkState::Down { since, .. } => since,
+                _ => now,
+            };
+            live.state = LinkState::Down { since, why: why.to_owned() };
+        }
+    }
+
+    /// Notes slots that went by unused.
+    pub fn missed(&self, instrument: usize, slots: u64) {
+        if let Some(live) = self.lock().instruments.get_mut(instrument) {
+            live.missed += slots;
+        }
+    }
+
+    /// Notes a poll of an instrument.
+    pub fn polled(&self, instrument: usize, note: &PollNote<'_>) {
+        let now = self.time.now();
+        let mut state = self.lock();
+        if let Some(live) = state.instruments.get_mut(instrument) {
+            live.polls += 1;
+            live.missed += note.missed;
+            live.late_by = note.late_by;
+            if note.round_trip.is_some() {
+                live.round_trip = note.round_trip;
+                live.answered_at = Some(now);
+            }
+            live.failing = note.failure.map(|(reason, words)| {
+                live.failed += 1;
+                let since = live.failing.as_ref().map_or(now, |failing| failing.since);
+                Failing { since, reason: reason.clone(), words: words.to_owned() }
+            });
+        }
+        for sample in note.samples {
+            if let Some(live) = state.channels.get_mut(sample.channel.0) {
+                live.note(sample);
+            }
+        }
+    }
+
+    /// Replaces what is known of the recording, except for what waits.
+    pub fn set_run(&self, run: RunLive) {
+        let mut state = self.lock();
+        state.run = RunLive { waiting: state.run.waiting, ..run };
+    }
+
+    /// Notes why no run can be begun, if none can.
+    pub fn set_obstacle(&self, why: Option<String>) {
+        self.lock().obstacle = why;
+    }
+
+    /// Notes how many samples are not on a tick yet.
+    pub fn set_waiting(&self, samples: u64) {
+        self.lock().run.waiting = samples;
+    }
+
+    /// Replaces what is known of the platform.
+    pub fn set_platform(&self, platform: PlatformLive) {
+        self.lock().platform = platform;
+    }
+
+    /// Notes a measurement of the session's clock.
+    pub fn set_clock(&self, clock: ClockReading) {
+        self.lock().clock = Some(clock);
+    }
+
+    /// Everything, as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.lock();
+        Snapshot {
+            at: self.time.now(),
+            started: self.time.zero().wall,
+            links: state.links.clone(),
+            instruments: state.instruments.clone(),
+            channels: state.channels.clone(),
+            run: state.run.clone(),
+            obstacle: state.obstacle.clone(),
+            platform: state.platform.clone(),
+            clock: state.clock,
+        }
+    }
+
+    /// A panic elsewhere leaves at worst a half-written note, which the next poll overwrites.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ChannelLive {
+    fn note(&mut self, sample: &Sample) {
+        self.read += 1;
+        self.latest = Some((sample.at, sample.outcome.clone()));
+        self.uncertainty = sample.uncertainty;
+        let Some(value) = sample.outcome.value() else {
+            self.bad += 1;
+            return;
+        };
+        self.value = Some((sample.at, value));
+        if self.recent.len() >= RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((sample.at, value));
+    }
+}

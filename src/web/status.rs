@@ -1,0 +1,238 @@
+//! The status as JSON: `GET /api/status`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::live::{LinkState, Snapshot};
+use crate::model::{ClockSource, Counts, Outcome, Quality, Stamp};
+
+/// Everything at one moment. Times are Unix seconds in the session's time base; durations are seconds.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    state: &'static str,
+    version: &'static str,
+    at: f64,
+    started: f64,
+    complaints: Vec<String>,
+    alarms: Vec<String>,
+    links: Vec<Link>,
+    instruments: Vec<Instrument>,
+    channels: Vec<Channel>,
+    run: Run,
+    platform: Platform,
+    clock: Option<Clock>,
+}
+
+#[derive(Debug, Serialize)]
+struct Link {
+    name: String,
+    target: String,
+    state: &'static str,
+    down_since: Option<f64>,
+    why: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Instrument {
+    name: String,
+    link: String,
+    profile: String,
+    answered_at: Option<f64>,
+    failing_since: Option<f64>,
+    reason: Option<String>,
+    error: Option<String>,
+    polls: u64,
+    failed: u64,
+    missed: u64,
+    round_trip: Option<f64>,
+    late_by: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Channel {
+    name: String,
+    unit: Option<String>,
+    instrument: String,
+    at: Option<f64>,
+    value: Option<f64>,
+    quality: String,
+    uncertainty: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<ChannelCounts>,
+}
+
+/// What became of the channel's readings in this run.
+#[derive(Debug, Serialize)]
+struct ChannelCounts {
+    read: u64,
+    recorded: u64,
+    filled: u64,
+    bad: BTreeMap<String, u64>,
+    decimated: u64,
+    late: u64,
+    unrecorded: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Run {
+    id: Option<String>,
+    name: String,
+    paused: Option<String>,
+    read: u64,
+    recorded: u64,
+    filled: u64,
+    bad: u64,
+    decimated: u64,
+    late: u64,
+    unrecorded: u64,
+    waiting: u64,
+    uploaded: u64,
+    queued: u64,
+    rejected: u64,
+    queued_chunks: u64,
+    commit_took: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Platform {
+    state: &'static str,
+    why: Option<String>,
+    data_id: Option<String>,
+    in_flight: usize,
+}
+
+/// The session's clock against reference UTC: what is added to stamps, and how wrong that may be.
+#[derive(Debug, Serialize)]
+struct Clock {
+    offset: f64,
+    uncertainty: f64,
+    source: &'static str,
+}
+
+impl Status {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let complaints = snapshot.complaints();
+        let mut total = Counts::default();
+        for counts in &snapshot.run.counts {
+            total.add(counts);
+        }
+        Self {
+            state: if complaints.is_empty() { "well" } else { "degraded" },
+            version: env!("CARGO_PKG_VERSION"),
+            at: snapshot.at.as_unix_seconds(),
+            started: snapshot.started.as_unix_seconds(),
+            complaints,
+            alarms: snapshot.alarms(),
+            links: snapshot.links.iter().map(Link::of).collect(),
+            instruments: snapshot.instruments.iter().map(|live| Instrument::of(live, snapshot)).collect(),
+            channels: snapshot
+                .channels
+                .iter()
+                .enumerate()
+                .map(|(index, live)| Channel::of(live, snapshot.run.counts.get(index)))
+                .collect(),
+            run: Run {
+                id: snapshot.run.run.clone(),
+                name: snapshot.run.name.clone(),
+                paused: snapshot.run.paused.clone(),
+                read: total.read + snapshot.run.waiting,
+                recorded: total.recorded,
+                filled: total.filled,
+                bad: total.bad_total(),
+                decimated: total.decimated,
+                late: total.late,
+                unrecorded: total.unrecorded,
+                waiting: snapshot.run.waiting,
+                uploaded: snapshot.run.uploaded,
+                queued: snapshot.run.queued,
+                rejected: snapshot.run.rejected,
+                queued_chunks: snapshot.run.queued_chunks,
+                commit_took: snapshot.run.commit_took.map(|took| took.as_secs_f64()),
+            },
+            platform: Platform {
+                state: snapshot.platform.state,
+                why: snapshot.platform.why.clone(),
+                data_id: snapshot.platform.data_id.clone(),
+                in_flight: snapshot.platform.in_flight,
+            },
+            clock: snapshot.clock.map(|reading| Clock {
+                offset: reading.offset_nanos as f64 / 1e9,
+                uncertainty: reading.uncertainty_nanos as f64 / 1e9,
+                source: match reading.source {
+                    ClockSource::Platform => "platform",
+                    ClockSource::Host => "host",
+                },
+            }),
+        }
+    }
+}
+
+impl Link {
+    fn of(live: &crate::live::LinkLive) -> Self {
+        let (state, down_since, why) = match &live.state {
+            LinkState::Opening => ("opening", None, None),
+            LinkState::Open => ("open", None, None),
+            LinkState::Down { since, why } => ("down", Some(since.as_unix_seconds()), Some(why.clone())),
+        };
+        Self { name: live.name.to_string(), target: live.target.clone(), state, down_since, why }
+    }
+}
+
+impl Instrument {
+    fn of(live: &crate::live::InstrumentLive, snapshot: &Snapshot) -> Self {
+        Self {
+            name: live.name.to_string(),
+            link: snapshot.links.get(live.link).map_or_else(String::new, |link| link.name.to_string()),
+            profile: live.profile.to_string(),
+            answered_at: live.answered_at.map(Stamp::as_unix_seconds),
+            failing_since: live.failing.as_ref().map(|failing| failing.since.as_unix_seconds()),
+            reason: live.failing.as_ref().map(|failing| failing.reason.to_string()),
+            error: live.failing.as_ref().map(|failing| failing.words.clone()),
+            polls: live.polls,
+            failed: live.failed,
+            missed: live.missed,
+            round_trip: live.round_trip.map(|round_trip| round_trip.as_secs_f64()),
+            late_by: live.late_by.as_secs_f64(),
+        }
+    }
+}
+
+impl Channel {
+    fn of(live: &crate::live::ChannelLive, counts: Option<&Counts>) -> Self {
+        let (at, value, quality) = match &live.latest {
+            None => (None, None, "waiting".to_owned()),
+            Some((at, Outcome::Bad(reason))) => (Some(*at), None, format!("bad:{reason}")),
+            Some((at, Outcome::Value { value, quality: Quality::Good })) => {
+                (Some(*at), Some(*value), "good".to_owned())
+            }
+            Some((at, Outcome::Value { value, quality: Quality::Uncertain(reason) })) => {
+                (Some(*at), Some(*value), format!("uncertain:{reason}"))
+            }
+        };
+        Self {
+            name: live.channel.name.to_string(),
+            unit: live.channel.unit.as_deref().map(str::to_owned),
+            instrument: live.channel.instrument.to_string(),
+            at: at.map(Stamp::as_unix_seconds),
+            value: value.map(crate::model::Finite::get),
+            quality,
+            uncertainty: live.uncertainty.as_secs_f64(),
+            counts: counts.map(ChannelCounts::of),
+        }
+    }
+}
+
+impl ChannelCounts {
+    fn of(counts: &Counts) -> Self {
+        Self {
+            read: counts.read,
+            recorded: counts.recorded,
+            filled: counts.filled,
+            bad: counts.bad.iter().map(|(reason, count)| (reason.to_string(), *count)).collect(),
+            decimated: counts.decimated,
+            late: counts.late,
+            unrecorded: counts.unrecorded,
+        }
+    }
+}
