@@ -1,0 +1,81 @@
+//! `mbe-bridge run`: the daemon.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::report::{Exit, Failure, OrExit as _, Outcome};
+use super::signals::Interrupts;
+use super::{load, runtime};
+use crate::bridge::Bridge;
+use crate::bridge::Error;
+use crate::bridge::Summary;
+use crate::profile::Library;
+use crate::runs;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The lab's configuration
+    #[arg(value_name = "LAB.TOML")]
+    config: PathBuf,
+}
+
+impl Arguments {
+    pub(super) fn run(self, library: &Library) -> Outcome {
+        let config = Arc::new(load(&self.config, library)?);
+        super::check::refuse_overload(&config)?;
+        let runtime = runtime()?;
+        let summary = runtime.block_on(async {
+            let mut interrupts = Interrupts::listen().or_exit(Exit::Degraded)?;
+            let mut bridge = Bridge::start(config).await.map_err(failed)?;
+            tokio::select! {
+                () = interrupts.next() => {}
+                died = bridge.failed() => return Err(Failure::new(Exit::Degraded, died)),
+            }
+            tracing::info!("stopping; once more to stop at once");
+            tokio::select! {
+                summary = bridge.stop() => summary.map_err(failed),
+                () = interrupts.next() => Err(Failure::new(Exit::Degraded, anyhow::anyhow!("stopped at once"))
+                    .hint("what was not committed in the last second is lost; the next start sends the rest")),
+            }
+        });
+        // Requests still in flight are abandoned; what they carry is on disk.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        Ok(conclude(&summary?))
+    }
+}
+
+/// Says how a run ended.
+pub(super) fn conclude(summary: &Summary) -> Exit {
+    let lost = summary.counts.iter().map(|counts| counts.unrecorded).sum::<u64>();
+    if summary.left.is_nothing() {
+        let run = summary.run.as_ref().map(|(run, _)| run.to_string());
+        tracing::info!(run, "run is complete on the platform");
+    } else {
+        tracing::warn!(
+            queued_chunks = summary.left.queued,
+            "not everything is on the platform yet; the next start goes on with it"
+        );
+    }
+    if summary.run.is_none() {
+        tracing::error!("nothing was recorded");
+        return Exit::Disk;
+    }
+    if lost > 0 || summary.refused > 0 {
+        tracing::error!(unrecorded = lost, refused = summary.refused, "something was lost");
+        return Exit::Degraded;
+    }
+    Exit::Well
+}
+
+fn failed(error: Error) -> Failure {
+    match error {
+        Error::Runs(error @ runs::Error::InUse { .. }) => {
+            Failure::new(Exit::Disk, error).hint("stop the other bridge, or give this one a `data_dir` of its own")
+        }
+        Error::Runs(error) => Failure::new(Exit::Disk, error),
+        Error::Thread(error) => Failure::new(Exit::Degraded, error),
+    }
+}

@@ -1,0 +1,91 @@
+//! `mbe-bridge status`: how a running bridge is.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::report::{Exit, Failure, OrExit as _, Outcome};
+use super::table::{Table, number};
+use super::{print, runtime};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// As JSON, with everything
+    #[arg(long)]
+    json: bool,
+    /// Where the bridge's dashboard listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8730")]
+    at: SocketAddr,
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> Outcome {
+        let status = runtime()?.block_on(fetch(self.at))?;
+        if self.json {
+            print(&status);
+        } else {
+            show(&status);
+        }
+        Ok(if status.get("state").is_some_and(|state| state == "well") { Exit::Well } else { Exit::Degraded })
+    }
+}
+
+async fn fetch(at: SocketAddr) -> Result<Value, Failure> {
+    crate::atomscale::prepare_tls();
+    let client =
+        reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().or_exit(Exit::Unreachable)?;
+    let answer =
+        client.get(format!("http://{at}/api/status")).send().await.and_then(reqwest::Response::error_for_status);
+    let answer = answer.map_err(|error| {
+        Failure::new(Exit::Unreachable, anyhow::Error::new(error).context(format!("no bridge answers at {at}")))
+            .hint("start one with `mbe-bridge run lab.toml`, or say where it is with `--at`")
+    })?;
+    answer.json().await.or_exit(Exit::Unreachable)
+}
+
+fn show(status: &Value) {
+    let at = |path: &str| status.pointer(path).unwrap_or(&Value::Null);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    print(format_args!("{}: {}", text(at("/state")), text(at("/run/name"))));
+    for complaint in at("/complaints").as_array().into_iter().flatten() {
+        print(format_args!("  {}", text(complaint)));
+    }
+    for alarm in at("/alarms").as_array().into_iter().flatten() {
+        print(format_args!("  {}", text(alarm)));
+    }
+    let mut table = Table::new(&["channel", ">value", "unit", "quality", ">age", "instrument"]);
+    let now = at("/at").as_f64().unwrap_or_default();
+    for channel in at("/channels").as_array().into_iter().flatten() {
+        let of = |key: &str| channel.get(key).unwrap_or(&Value::Null);
+        table.row([
+            text(of("name")),
+            of("value").as_f64().map(number).unwrap_or_default(),
+            text(of("unit")),
+            text(of("quality")),
+            of("at").as_f64().map(|at| format!("{:.1} s", now - at)).unwrap_or_default(),
+            text(of("instrument")),
+        ]);
+    }
+    print(table);
+    let run = |key: &str| at("/run").get(key).unwrap_or(&Value::Null);
+    print(format_args!(
+        "read {} = recorded {} + bad {} + decimated {} + late {} + unrecorded {} + waiting {}",
+        run("read"),
+        run("recorded"),
+        run("bad"),
+        run("decimated"),
+        run("late"),
+        run("unrecorded"),
+        run("waiting")
+    ));
+    print(format_args!(
+        "uploaded {}, queued {} in {} chunks, rejected {}; platform {}",
+        run("uploaded"),
+        run("queued"),
+        run("queued_chunks"),
+        run("rejected"),
+        text(at("/platform/state"))
+    ));
+}
