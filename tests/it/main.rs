@@ -1,6 +1,9 @@
 //! Tests of the whole program, one crate: one link step.
 
 #[cfg(test)]
+#[cfg(unix)]
+mod bridge;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod devices;
@@ -8,3 +11,5 @@ mod devices;
 mod server;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod upload;
