@@ -34,10 +34,10 @@ impl Arguments {
                 () = interrupts.next() => {}
                 died = bridge.failed() => return Err(Failure::new(Exit::Degraded, died)),
             }
-            tracing::info!("stopping; once more to stop at once");
+            tracing::info!("stopping");
             tokio::select! {
                 summary = bridge.stop() => summary.map_err(failed),
-                () = interrupts.next() => Err(Failure::new(Exit::Degraded, anyhow::anyhow!("stopped at once"))
+                () = once_more(&mut interrupts) => Err(Failure::new(Exit::Degraded, anyhow::anyhow!("stopped at once"))
                     .hint("what was not committed in the last second is lost; the next start sends the rest")),
             }
         });
@@ -45,6 +45,17 @@ impl Arguments {
         runtime.shutdown_timeout(Duration::from_secs(1));
         Ok(conclude(&summary?))
     }
+}
+
+/// Signals that come within this time are one wish: timeout(1) and the like signal a process and its group.
+const ONE_WISH: Duration = Duration::from_millis(500);
+
+/// Returns when somebody who sees that it is still stopping asks once more.
+async fn once_more(interrupts: &mut Interrupts) {
+    tokio::time::sleep(ONE_WISH).await;
+    while tokio::time::timeout(Duration::ZERO, interrupts.next()).await.is_ok() {}
+    tracing::info!("still stopping; once more to stop at once");
+    interrupts.next().await;
 }
 
 /// Says how a run ended.

@@ -59,7 +59,7 @@ async fn a_second_signal_ends_it_at_once_and_the_next_start_goes_on() {
     process.terminate();
     until("it is stopping", async || {
         let said = process.stderr();
-        if said.contains("stopping; once more to stop at once") { Ok(()) } else { Err(said) }
+        if said.contains("still stopping; once more to stop at once") { Ok(()) } else { Err(said) }
     })
     .await;
     let twice = std::time::Instant::now();
