@@ -8,6 +8,7 @@ use super::print;
 use super::report::{Exit, Failure, Outcome};
 use super::table::Table;
 use crate::document::Source;
+use crate::profile::Alphabet;
 use crate::profile::DeviceEngine;
 use crate::profile::Library;
 use crate::profile::Origin;
@@ -76,8 +77,9 @@ fn word(variant: impl std::fmt::Debug) -> String {
 }
 
 fn engine(profile: &Profile) -> &'static str {
-    match profile.sample().engine {
-        DeviceEngine::Text(_) => "text",
+    match &profile.sample().engine {
+        DeviceEngine::Messages(messages) if messages.alphabet == Alphabet::Bytes => "frame",
+        DeviceEngine::Messages(_) => "text",
         DeviceEngine::Modbus(_) => "modbus",
     }
 }

@@ -10,6 +10,14 @@ use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DurationText(pub Duration);
 
+impl DurationText {
+    /// Reads what a file would have to say; none for a text that is no duration, or a negative one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let parsed: SignedDuration = text.trim().parse().ok()?;
+        Duration::try_from(parsed).ok().map(Self)
+    }
+}
+
 struct DurationVisitor;
 
 impl Visitor<'_> for DurationVisitor {

@@ -54,7 +54,7 @@ pub trait Driver: Send {
 /// The driver for a device. `unit` is its Modbus address; text devices have theirs in their messages.
 pub fn driver(device: Device, unit: u8) -> Box<dyn Driver> {
     match &device.engine {
-        DeviceEngine::Text(text) => Box::new(TextDriver::new(text.clone(), &device)),
+        DeviceEngine::Messages(text) => Box::new(TextDriver::new(text.clone(), &device)),
         DeviceEngine::Modbus(modbus) => Box::new(ModbusDriver::new(modbus.clone(), device, unit)),
     }
 }

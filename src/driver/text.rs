@@ -1,8 +1,7 @@
-//! The driver for instruments that answer text with text.
+//! The driver for instruments that answer messages of their own with messages of their own, of text or of bytes.
 //!
-//! A reply ends with the profile's terminator and has to be what the profile describes, to the last character. Whatever
-//! else comes in is skipped while there is time (unasked messages, noise with a terminator in it) and reported if nothing
-//! better follows. A byte that came with a parity error shows as NUL, so a reply with a NUL in it is never read.
+//! A reply has to be what the profile describes, to the last character. Whatever else comes in is skipped while there is
+//! time (unasked messages, noise) and reported if nothing better follows.
 
 use tokio::time::{Instant, sleep};
 
@@ -10,25 +9,27 @@ use crate::link::Wire;
 use crate::model::Outcome;
 use crate::model::Reading;
 use crate::model::Reason;
+use crate::profile::Cut;
 use crate::profile::Device;
 use crate::profile::DeviceChannel;
+use crate::profile::End;
 use crate::profile::Fields;
-use crate::profile::Framing;
+use crate::profile::MessageDevice;
+use crate::profile::Misfit;
+use crate::profile::Mismatch;
 use crate::profile::Source;
 use crate::profile::Step;
-use crate::profile::TextDevice;
 use crate::profile::Timing;
-use crate::profile::printable;
 
 use super::{Bus, Driver, Error, Exchange, ExchangeSize, PollSpec, Polled};
 
-/// Text replies carry no address that a machine could rely on: all instruments of a link are one party.
+/// Replies carry no address that a machine could rely on: all instruments of a link are one party.
 const PARTY: u16 = 0;
 
-/// Speaks for one text instrument.
+/// Speaks for one instrument that is asked.
 #[derive(Debug)]
 pub struct TextDriver {
-    text: TextDevice,
+    messages: MessageDevice,
     timing: Timing,
     channels: Vec<DeviceChannel>,
     specs: Vec<PollSpec>,
@@ -36,20 +37,19 @@ pub struct TextDriver {
 
 impl TextDriver {
     /// A driver for this device.
-    pub fn new(text: TextDevice, device: &Device) -> Self {
-        let Framing::Terminator(terminator) = &text.framing;
+    pub fn new(messages: MessageDevice, device: &Device) -> Self {
         let fed_by = |channel: &DeviceChannel, poll| matches!(&channel.source, Source::Field { poll: from, .. } if *from == poll);
-        let specs = text.polls.iter().enumerate().map(|(place, poll)| PollSpec {
+        let specs = messages.polls.iter().enumerate().map(|(place, poll)| PollSpec {
             every: poll.every,
             channels: (0..)
                 .zip(&device.channels)
                 .filter(|(_, channel)| fed_by(channel, place))
                 .map(|(at, _)| at)
                 .collect(),
-            exchanges: poll.steps.iter().map(|step| size(step, terminator.len(), &device.timing)).collect(),
+            exchanges: poll.steps.iter().map(|step| size(step, messages.framing.overhead(), &device.timing)).collect(),
         });
         let specs = specs.collect();
-        Self { text, timing: device.timing, channels: device.channels.clone(), specs }
+        Self { messages, timing: device.timing, channels: device.channels.clone(), specs }
     }
 
     fn readings(&self, poll: usize, fields: &Fields) -> Vec<Reading> {
@@ -58,7 +58,7 @@ impl TextDriver {
         let reading = |index: &usize| {
             let channel = self.channels.get(*index)?;
             let raw = fields.get(channel.field());
-            let outcome = raw.map_or(Outcome::Bad(Reason::MALFORMED), |raw| channel.evaluate(raw, fields));
+            let outcome = raw.map_or(Outcome::Bad(Reason::ABSENT), |raw| channel.evaluate(raw, fields));
             Some(Reading { channel: *index, outcome })
         };
         channels.filter_map(reading).collect()
@@ -73,21 +73,21 @@ impl Driver for TextDriver {
 
     async fn connect(&mut self, bus: &mut Bus) -> Result<(), Error> {
         sleep(self.timing.after_connect).await;
-        let steps: Vec<&Step> = self.text.on_connect.iter().map(|connect| &connect.step).collect();
+        let steps: Vec<&Step> = self.messages.on_connect.iter().map(|connect| &connect.step).collect();
         if !steps.is_empty() {
-            Talk { wire: bus.wire()?, framing: &self.text.framing, timing: &self.timing }.all(&steps).await?;
+            Talk { wire: bus.wire()?, messages: &self.messages, timing: &self.timing }.all(&steps).await?;
         }
         Ok(())
     }
 
     async fn poll(&mut self, bus: &mut Bus, poll: usize) -> Polled {
         let failed = |failure| Polled { exchanges: Vec::new(), failure: Some(failure) };
-        let steps: Vec<&Step> = self.text.polls.get(poll).into_iter().flat_map(|poll| &poll.steps).collect();
+        let steps: Vec<&Step> = self.messages.polls.get(poll).into_iter().flat_map(|poll| &poll.steps).collect();
         let wire = match bus.wire() {
             Ok(wire) => wire,
             Err(error) => return failed(error),
         };
-        match (Talk { wire, framing: &self.text.framing, timing: &self.timing }).all(&steps).await {
+        match (Talk { wire, messages: &self.messages, timing: &self.timing }).all(&steps).await {
             Ok((asked, answered, fields)) => {
                 let readings = self.readings(poll, &fields);
                 Polled { exchanges: vec![Exchange { asked, answered, readings }], failure: None }
@@ -101,10 +101,10 @@ impl Driver for TextDriver {
     }
 }
 
-fn size(step: &Step, terminator: usize, timing: &Timing) -> ExchangeSize {
+fn size(step: &Step, overhead: usize, timing: &Timing) -> ExchangeSize {
     ExchangeSize {
         request: step.send.as_ref().map_or(0, Vec::len),
-        reply: step.expect.as_ref().map_or(0, |pattern| pattern.longest() + terminator),
+        reply: step.expect.as_ref().map_or(0, |pattern| pattern.longest() + overhead),
         turnaround: timing.turnaround,
         silence: timing.gap,
     }
@@ -113,7 +113,7 @@ fn size(step: &Step, terminator: usize, timing: &Timing) -> ExchangeSize {
 /// The steps of one poll on the wire.
 struct Talk<'a> {
     wire: &'a mut Wire,
-    framing: &'a Framing,
+    messages: &'a MessageDevice,
     timing: &'a Timing,
 }
 
@@ -154,52 +154,79 @@ impl Talk<'_> {
         Ok(self.wire.accept(self.timing.reply, stray).await?)
     }
 
-    /// Reads lines until one is what the step expects.
+    /// Reads messages until one is what the step expects.
     async fn reply(&mut self, step: &Step) -> Result<Fields, Error> {
-        let Framing::Terminator(terminator) = self.framing;
         let Some(pattern) = &step.expect else { return Ok(Fields::new()) };
+        let framing = &self.messages.framing;
         let sent = step.send.as_deref().unwrap_or_default();
-        let mut echo_due = self.wire.settings().echo && !sent.is_empty();
+        let echo_due = self.wire.settings().echo && !sent.is_empty();
         let echoed = if echo_due { sent.len() } else { 0 };
-        let longest = pattern.longest() + terminator.len() + echoed;
+        let longest = pattern.longest() + framing.overhead() + echoed;
         let since = if step.send.is_some() { self.wire.sent() } else { Instant::now() };
         let deadline = since + self.timing.reply + self.wire.settings().time_of(longest);
+        if echo_due && self.wire.read_exact(sent.len(), deadline).await? && self.wire.received().starts_with(sent) {
+            self.wire.skip(sent.len());
+        }
         let mut odd = None;
+        let mut silent = false;
         loop {
-            if echo_due && self.wire.read_exact(sent.len(), deadline).await? && self.wire.received().starts_with(sent) {
-                self.wire.skip(sent.len());
-            }
-            echo_due = false;
-            // After a complete line that is not the reply, a silent line has nothing more to say.
-            let until = if odd.is_some() { deadline.min(self.wire.heard() + self.wire.quiet()) } else { deadline };
-            let Some(end) = self.wire.read_until(terminator, until).await? else {
-                return Err(odd.unwrap_or_else(|| self.silence()));
-            };
-            let message = self.wire.received().get(..end).unwrap_or_default();
-            let line = message.get(..end - terminator.len()).unwrap_or_default();
-            let line = match line {
-                // The second half of an instrument's CR LF where the profile speaks of CR.
-                [b'\n', rest @ ..] if terminator.ends_with(b"\r") => rest,
-                line => line,
-            };
-            let read = pattern.read(line);
-            let nul = line.contains(&0);
-            match read {
-                Ok(fields) if !nul && message != sent => {
-                    self.wire.consume(end);
+            let received = self.wire.received();
+            let cut =
+                if silent { framing.cut_at_silence(received, &[pattern]) } else { framing.cut(received, &[pattern]) };
+            let echoes = !sent.is_empty() && received.starts_with(sent);
+            match cut {
+                Cut::Message { taken, .. } if taken <= sent.len() && echoes => return Err(Error::Echo),
+                Cut::Message { taken, fields, .. } => {
+                    self.wire.consume(taken);
+                    // Without terminator or checksum, a byte too many makes the place of the others doubtful.
+                    if matches!(framing.end, End::Pattern) && !self.wire.received().is_empty() {
+                        let shown = self.messages.shown(self.wire.received());
+                        return Err(Error::Malformed { shown, what: "more bytes than the reply has".to_owned() });
+                    }
                     return Ok(fields);
                 }
-                _ if !sent.is_empty() && message.starts_with(sent) => return Err(Error::Echo),
-                read => {
-                    let what = match read {
-                        Err(mismatch) if !nul => format!("expected `{}`", mismatch.expected),
-                        _ => "a character came with a wrong parity, or another line speed".to_owned(),
-                    };
-                    odd = Some(Error::Malformed { shown: printable(message), what });
-                    self.wire.skip(end);
+                Cut::Broken { .. } if echoes => return Err(Error::Echo),
+                Cut::Broken { skip, why } => {
+                    let seen = received.get(..skip).unwrap_or_default();
+                    odd = Some(self.odd(seen, &why));
+                    self.wire.skip(skip);
+                    continue;
                 }
+                Cut::Skip(count) => {
+                    self.wire.skip(count);
+                    continue;
+                }
+                Cut::More => {}
+            }
+            // After a complete message that is not the reply, a silent line has nothing more to say.
+            let until = match framing.idle().filter(|_| !self.wire.received().is_empty() && !silent) {
+                Some(idle) => deadline.min(self.wire.heard() + idle),
+                None if odd.is_some() => deadline.min(self.wire.heard() + self.wire.quiet()),
+                None => deadline,
+            };
+            if self.wire.more(until).await? {
+                silent = false;
+            } else if framing.idle().is_some() && !self.wire.received().is_empty() && !silent {
+                silent = true;
+            } else {
+                return Err(odd.unwrap_or_else(|| self.silence()));
             }
         }
+    }
+
+    /// What a message that is not the reply means, if nothing better follows.
+    fn odd(&self, seen: &[u8], why: &Mismatch) -> Error {
+        let what = match why.why {
+            Misfit::Checksum => return Error::Checksum,
+            Misfit::Parity => "a character came with a wrong parity, or another line speed".to_owned(),
+            Misfit::Shape => format!("expected `{}`", why.expected),
+        };
+        // A frame is given up byte by byte: what was seen of it is in the mismatch.
+        let shown = match self.messages.framing.end {
+            End::Terminator { .. } | End::Idle(_) => self.messages.shown(seen),
+            End::Fixed(_) | End::Length { .. } | End::Pattern => why.got.clone(),
+        };
+        Error::Malformed { shown, what }
     }
 
     /// What the absence of a line means.

@@ -51,6 +51,10 @@ impl Reason {
     pub const EXCEPTION: Self = Self::own("exception");
     /// An answer that came right after a disturbance and may belong to an earlier question.
     pub const UNSETTLED: Self = Self::own("unsettled");
+    /// A message that says nothing of this channel.
+    pub const ABSENT: Self = Self::own("absent");
+    /// An instrument that speaks unasked has been silent for too long.
+    pub const STALE: Self = Self::own("stale");
     /// A number that is NaN or infinite.
     pub const NOT_A_NUMBER: Self = Self::own("not_a_number");
     /// A number outside what the profile holds plausible; its quality is lowered, it is not dropped.

@@ -17,8 +17,9 @@ use crate::model::LineSettings;
 use crate::model::Parity;
 use crate::model::StopBits;
 
-use super::compile::{Compiler, compile};
+use super::compile::{Compiler, compile, probes};
 use super::device::{Device, DeviceEngine};
+use super::identify::Probe;
 use super::params::{Param, ParamError, fill_in};
 use super::raw::is_name;
 use super::schema::{ParamFile, ParityWord, Places, ProfileFile, SerialFile, Status};
@@ -82,6 +83,8 @@ pub struct Profile {
     pub messages: Vec<Message>,
     pub(super) file: ProfileFile,
     pub(super) source: Source,
+    pub(super) writes: Vec<regex::bytes::Regex>,
+    pub(super) probes: Vec<Probe>,
     span: Range<usize>,
     sample: Device,
 }
@@ -135,7 +138,9 @@ impl Profile {
         let allow = messages.iter().map(|message| message.id.clone()).collect();
         let mut compiler = Compiler { source, problems, params: &samples, cuts, allow: &allow };
         let sample = compile(&file, &id, &span, &mut compiler)?;
-        Some(Self {
+        let probes = probes(&file, &id, &span, &params, &mut compiler);
+        let writes = writes(&file, source, problems);
+        let made = Self {
             id,
             vendor: file.vendor.as_ref().map(|vendor| vendor.get_ref().clone()).unwrap_or_default(),
             models: file.models.clone(),
@@ -150,9 +155,26 @@ impl Profile {
             messages,
             file,
             source: source.clone(),
+            writes,
+            probes,
             span,
             sample,
-        })
+        };
+        made.refuse_writes(problems);
+        Some(made)
+    }
+
+    /// What the profile itself sends must not look like what it says would change the instrument.
+    fn refuse_writes(&self, problems: &mut Problems) {
+        let DeviceEngine::Messages(device) = &self.sample.engine else { return };
+        for (pattern, span) in self.writes.iter().zip(self.file.writes.iter().map(Spanned::span)) {
+            if let Some(message) = self.sends().find(|message| pattern.is_match(message)) {
+                let what = format!("the profile itself sends `{}`, which this matches", device.shown(message));
+                let help =
+                    "a message that changes the device belongs to `[[on_connect]]`, with `changes_device = true`";
+                problems.error(&self.source, span, what, help);
+            }
+        }
     }
 
     /// The device with sample parameters: to show what there is, and to reckon with before a lab has said anything.
@@ -190,6 +212,18 @@ impl Profile {
             _ => Err(errors),
         }
     }
+}
+
+/// The regular expressions of `writes`, over bytes.
+fn writes(file: &ProfileFile, source: &Source, problems: &mut Problems) -> Vec<regex::bytes::Regex> {
+    let mut made = Vec::new();
+    for pattern in &file.writes {
+        match regex::bytes::Regex::new(&format!("(?s-u){}", pattern.get_ref())) {
+            Ok(regex) => made.push(regex),
+            Err(error) => problems.error(source, pattern.span(), format!("this is no regular expression: {error}"), ""),
+        }
+    }
+    made
 }
 
 /// What a file of its own has to say about itself.

@@ -8,8 +8,11 @@ use crate::model::Kind;
 use crate::model::Outcome;
 
 use super::decoding::{Decoding, Unencodable};
+use super::framing::Framing;
 use super::pattern::Pattern;
+use super::pattern::hex_of;
 use super::register::Register;
+use super::text::printable;
 use super::{Fields, Raw};
 
 /// A profile with its parameters filled in.
@@ -41,6 +44,8 @@ pub struct Timing {
     pub after_connect: Duration,
     /// How long the device may stay silent after it was switched on; silence within it is no fault.
     pub warm_up: Duration,
+    /// How often the device has a new value; zero where that is not known. Asked more often, it repeats itself.
+    pub refresh: Duration,
 }
 
 impl Default for Timing {
@@ -55,6 +60,7 @@ impl Default for Timing {
             gap: Duration::ZERO,
             after_connect: Duration::ZERO,
             warm_up: Duration::ZERO,
+            refresh: Duration::ZERO,
         }
     }
 }
@@ -62,28 +68,43 @@ impl Default for Timing {
 /// What a device speaks.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DeviceEngine {
-    /// Text messages with a terminator.
-    Text(TextDevice),
+    /// Messages of its own: text or bytes.
+    Messages(MessageDevice),
     /// Modbus registers.
     Modbus(ModbusDevice),
 }
 
-/// A device that answers text with text.
+/// A device with messages of its own, which answers or speaks unasked.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TextDevice {
-    /// How the end of a reply is told.
+pub struct MessageDevice {
+    /// What the messages consist of.
+    pub alphabet: Alphabet,
+    /// How messages are told apart.
     pub framing: Framing,
     /// Messages after the link was opened, in order; those that change the device only if the lab allows them.
     pub on_connect: Vec<ConnectStep>,
-    /// What is asked for regularly.
-    pub polls: Vec<TextPoll>,
+    /// What is asked for regularly; empty for a device that speaks unasked.
+    pub polls: Vec<MessagePoll>,
+    /// What it says unasked; empty for a device that is asked.
+    pub listens: Vec<Listen>,
 }
 
-/// How the end of a text reply is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Framing {
-    /// By these bytes, one or more. Patterns describe a reply without them; messages that are sent contain them already.
-    Terminator(Vec<u8>),
+/// What messages consist of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alphabet {
+    /// Characters.
+    Text,
+    /// Bytes of any kind.
+    Bytes,
+}
+
+/// A message that a device sends unasked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listen {
+    /// What it looks like.
+    pub expect: Pattern,
+    /// How long it may stay away before its channels are stale.
+    pub stale_after: Duration,
 }
 
 /// A message that is sent once after the link was opened.
@@ -97,7 +118,7 @@ pub struct ConnectStep {
 
 /// A question that is asked regularly, in one step or several.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TextPoll {
+pub struct MessagePoll {
     /// How often.
     pub every: Duration,
     /// At least one.
@@ -107,7 +128,7 @@ pub struct TextPoll {
 /// One step of an exchange. One of `send` and `expect` is there, or both.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// Bytes to send as they are, terminator included.
+    /// Bytes to send as they are, checksum and terminator included.
     pub send: Option<Vec<u8>>,
     /// What comes back, without its terminator.
     pub expect: Option<Pattern>,
@@ -139,21 +160,38 @@ pub struct DeviceChannel {
     pub kind: Kind,
     /// How often it is wanted.
     pub every: Duration,
+    /// Whether it is recorded only where the lab names it.
+    pub optional: bool,
     /// Where its raw value comes from.
     pub source: Source,
     /// What is made of the raw value.
     pub decoding: Decoding,
     /// Other Modbus channels of this device, by index, whose raw values `decoding` looks at (a status beside a pressure).
-    /// They have to be read in the same request. Empty for text devices, whose fields come together anyway.
+    /// They have to be read in the same request. Empty for message devices, whose fields come together anyway.
     pub with: Vec<usize>,
+}
+
+impl MessageDevice {
+    /// Whether it speaks unasked.
+    pub fn listens(&self) -> bool {
+        !self.listens.is_empty()
+    }
+
+    /// A message for people: text with its control tokens, or bytes in hex.
+    pub fn shown(&self, message: &[u8]) -> String {
+        match self.alphabet {
+            Alphabet::Text => printable(message),
+            Alphabet::Bytes => hex_of(message),
+        }
+    }
 }
 
 /// Where a raw value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A field of the replies to a poll.
+    /// A field of the replies to a poll, or of a message that comes unasked.
     Field {
-        /// The poll's place in [`TextDevice::polls`].
+        /// The place of the poll in [`MessageDevice::polls`], or of the message in [`MessageDevice::listens`].
         poll: usize,
         /// The field's name.
         name: Arc<str>,
@@ -218,11 +256,12 @@ impl Device {
         }
     }
 
-    /// Renumbers the polls of a text device; each is asked as often as its most eager channel wants.
+    /// Renumbers the polls of a message device; each is asked as often as its most eager channel wants. What a device says
+    /// unasked has to be told apart even if nobody wants it.
     fn drop_idle_polls(&mut self) {
-        let DeviceEngine::Text(text) = &mut self.engine else { return };
+        let DeviceEngine::Messages(device) = &mut self.engine else { return };
         let mut polls = Vec::new();
-        for (old, poll) in text.polls.iter().enumerate() {
+        for (old, poll) in device.polls.iter().enumerate() {
             let mut every = None;
             for channel in &mut self.channels {
                 if let Source::Field { poll, .. } = &mut channel.source
@@ -233,9 +272,11 @@ impl Device {
                 }
             }
             if let Some(every) = every {
-                polls.push(TextPoll { every, ..poll.clone() });
+                polls.push(MessagePoll { every, ..poll.clone() });
             }
         }
-        text.polls = polls;
+        if device.listens.is_empty() {
+            device.polls = polls;
+        }
     }
 }

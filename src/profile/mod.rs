@@ -8,11 +8,15 @@
 //! profile describes, to the last byte, or a [`Mismatch`]; nothing is skipped to find a number. A sentinel never becomes
 //! a number, and no code of a status that the profile does not list becomes a good one.
 
+mod checksum;
 mod compile;
 mod curve;
 mod decoding;
 mod definition;
 mod device;
+mod framing;
+mod hearing;
+mod identify;
 mod library;
 mod params;
 mod pattern;
@@ -22,19 +26,24 @@ mod schema;
 mod text;
 mod vectors;
 
+pub use checksum::{Checksum, ChecksumEncoding, ChecksumKind};
 pub(crate) use compile::{SHORTEST_PERIOD, table};
 pub use curve::Scaling;
 pub use decoding::{Case, Decoding, QualityMap, TextState, Unencodable, Verdict};
 pub use definition::{Message, Origin, Profile};
 pub(crate) use definition::{baud, data_bits, parity, stop_bits};
 pub use device::{
-    ConnectStep, Device, DeviceChannel, DeviceEngine, Framing, ModbusDevice, Source, Step, TextDevice, TextPoll, Timing,
+    Alphabet, ConnectStep, Device, DeviceChannel, DeviceEngine, Listen, MessageDevice, MessagePoll, ModbusDevice,
+    Source, Step, Timing,
 };
+pub use framing::{Cut, End, Escape, Framing};
+pub use hearing::{Heard, HeardMessage, Hearing};
+pub use identify::{Probe, Shows};
 pub use library::{Library, STANDARD_DIRECTORIES};
 pub use params::{Param, ParamError};
-pub use pattern::{Mismatch, Pattern, Unwritable};
+pub use pattern::{Misfit, Mismatch, Pattern, Unwritable};
 pub use raw::{FieldRef, Fields, Raw};
 pub use register::{Order, Register, RegisterError, RegisterType, Table};
-pub use schema::{ParamType, Status};
+pub use schema::{ParamType, Says, Status};
 pub(crate) use schema::{ParityWord, ProfileFile};
 pub use text::{TextError, printable};

@@ -1,22 +1,21 @@
 //! The grammar of profiles as serde shapes. Every key is optional here; `compile` says what is required where.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use crate::document::DurationText;
 use crate::document::Number;
 use crate::document::Scalar;
 
+use super::checksum::{ChecksumEncoding, ChecksumKind};
 use super::{Order, RegisterType, Table};
 
 /// A map that remembers where its keys and values are.
 pub(crate) type Places<T> = BTreeMap<Spanned<String>, Spanned<T>>;
-
-/// Something of the grammar that this version can't do yet; it is refused where it is used.
-pub(crate) type Reserved = Option<Spanned<IgnoredAny>>;
 
 /// A profile, in a file of its own or in line.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -39,10 +38,11 @@ pub(crate) struct ProfileFile {
     pub(super) framing: Option<Spanned<FramingFile>>,
     pub(super) on_connect: Vec<Spanned<ConnectFile>>,
     pub(super) poll: Vec<Spanned<PollFile>>,
-    pub(super) listen: Reserved,
+    pub(super) listen: Vec<Spanned<ListenFile>>,
     pub(super) modbus: Option<Spanned<ModbusFile>>,
     pub(super) channel: Vec<Spanned<ChannelFile>>,
-    pub(super) identify: Reserved,
+    pub(super) identify: Vec<Spanned<IdentifyFile>>,
+    pub(super) writes: Vec<Spanned<String>>,
     pub(super) test: Vec<Spanned<TestFile>>,
 }
 
@@ -145,19 +145,110 @@ pub(super) struct TimingFile {
     pub(super) gap: Option<Spanned<DurationText>>,
     pub(super) after_connect: Option<Spanned<DurationText>>,
     pub(super) warm_up: Option<Spanned<DurationText>>,
+    pub(super) refresh: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FramingFile {
     pub(super) terminator: Option<Spanned<String>>,
-    pub(super) tail: Reserved,
-    pub(super) start: Reserved,
-    pub(super) fixed: Reserved,
-    pub(super) length: Reserved,
-    pub(super) idle: Reserved,
-    pub(super) escape: Reserved,
-    pub(super) checksum: Reserved,
+    pub(super) tail: Option<Spanned<u16>>,
+    pub(super) start: Option<Spanned<String>>,
+    pub(super) fixed: Option<Spanned<u16>>,
+    pub(super) length: Option<Spanned<LengthFile>>,
+    pub(super) idle: Option<Spanned<DurationText>>,
+    pub(super) escape: Option<Spanned<EscapeFile>>,
+    pub(super) checksum: Option<Spanned<ChecksumFile>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LengthFile {
+    pub(super) at: Option<Spanned<u8>>,
+    pub(super) plus: u8,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EscapeFile {
+    pub(super) byte: Option<Spanned<String>>,
+    pub(super) before: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ChecksumFile {
+    pub(super) kind: Option<Spanned<ChecksumKind>>,
+    pub(super) from: u16,
+    pub(super) reply_from: Option<u16>,
+    pub(super) to: Option<Spanned<u16>>,
+    pub(super) encode: Option<Spanned<ChecksumEncoding>>,
+}
+
+/// What a message has to look like: one pattern, or several of which the first that fits counts.
+#[derive(Debug, Clone)]
+pub(super) struct ExpectFile(Vec<String>);
+
+struct ExpectVisitor;
+
+impl<'de> Visitor<'de> for ExpectVisitor {
+    type Value = ExpectFile;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a pattern, or a list of patterns")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ExpectFile, E> {
+        Ok(ExpectFile(vec![text.to_owned()]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ExpectFile, A::Error> {
+        let mut patterns = Vec::new();
+        while let Some(pattern) = list.next_element()? {
+            patterns.push(pattern);
+        }
+        Ok(ExpectFile(patterns))
+    }
+}
+
+impl<'de> Deserialize<'de> for ExpectFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ExpectVisitor)
+    }
+}
+
+impl ExpectFile {
+    pub(super) fn patterns(&self) -> &[String] {
+        &self.0
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ListenFile {
+    pub(super) expect: Option<Spanned<ExpectFile>>,
+    pub(super) stale_after: Option<Spanned<DurationText>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct IdentifyFile {
+    pub(super) tries: Places<Vec<Scalar>>,
+    pub(super) steps: Vec<Spanned<StepFile>>,
+    pub(super) reads: Places<Scalar>,
+    pub(super) says: Option<Says>,
+}
+
+/// How much an identification is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Says {
+    /// Others answer so too.
+    Possible,
+    /// Others hardly answer so.
+    Likely,
+    /// The instrument says what it is.
+    Sure,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -165,7 +256,7 @@ pub(super) struct FramingFile {
 pub(super) struct ConnectFile {
     pub(super) id: Option<Spanned<String>>,
     pub(super) send: Option<Spanned<String>>,
-    pub(super) expect: Option<Spanned<String>>,
+    pub(super) expect: Option<Spanned<ExpectFile>>,
     pub(super) regex: Option<Spanned<String>>,
     pub(super) longest: Option<Spanned<u16>>,
     pub(super) wait: Option<Spanned<DurationText>>,
@@ -186,7 +277,7 @@ pub(super) struct PollFile {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct StepFile {
     pub(super) send: Option<Spanned<String>>,
-    pub(super) expect: Option<Spanned<String>>,
+    pub(super) expect: Option<Spanned<ExpectFile>>,
     pub(super) regex: Option<Spanned<String>>,
     pub(super) longest: Option<Spanned<u16>>,
     pub(super) wait: Option<Spanned<DurationText>>,
@@ -218,6 +309,7 @@ pub(super) struct ChannelFile {
     pub(super) quality: Option<Spanned<Places<Scalar>>>,
     pub(super) plausible: Option<Spanned<Vec<f64>>>,
     pub(super) every: Option<Spanned<DurationText>>,
+    pub(super) optional: bool,
     pub(super) case: Vec<Spanned<CaseFile>>,
     pub(super) table: Option<Spanned<Table>>,
     pub(super) address: Option<Spanned<u16>>,
@@ -263,7 +355,7 @@ pub(super) enum CurveKind {
 pub(super) struct TestFile {
     pub(super) params: Places<Scalar>,
     pub(super) exchange: Vec<Spanned<Vec<String>>>,
-    pub(super) feed: Reserved,
+    pub(super) feed: Option<Spanned<String>>,
     pub(super) registers: Places<Places<Vec<u16>>>,
     pub(super) expect: Places<Scalar>,
     pub(super) tolerance: Option<f64>,

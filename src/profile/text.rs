@@ -49,7 +49,7 @@ pub enum TextError {
     FieldInMessage(String),
     /// A field form that does not exist.
     #[error(
-        "`{{{name}:{form}}}`: the form is f, i, w, d followed by a number of digits, or x followed by a number of digits"
+        "`{{{name}:{form}}}`: the form is f, i, w, d5 (digits), x4 (hex digits), w6 (characters), a8 (any bytes) or m4e2 (mantissa and exponent)"
     )]
     Form {
         /// The field.
@@ -57,6 +57,25 @@ pub enum TextError {
         /// What follows the colon.
         form: String,
     },
+    /// A field form of frames that does not exist.
+    #[error(
+        "`{{{name}:{form}}}`: the form is u8, i8, u16, i16, u24, i24, u32, i32, f32, f64, the wider ones with `le` behind them if the low byte comes first, s8 (characters), or for `_` also b3 (bytes)"
+    )]
+    FrameForm {
+        /// The field.
+        name: String,
+        /// What follows the colon.
+        form: String,
+    },
+    /// Something that is no pair of hex digits.
+    #[error("`{0}` is no byte in hex, and no field")]
+    Hex(String),
+    /// `{ck}` without a checksum.
+    #[error("`{{ck}}` needs a `checksum` in `[framing]`")]
+    NoChecksum,
+    /// A message of nothing.
+    #[error("there is nothing in the message")]
+    Empty,
     /// A field whose end can't be told.
     #[error(
         "`{{{0}}}` is followed at once by another field, so its end can't be told; put a literal between them, or use d or x with a length"
@@ -93,7 +112,10 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, TextError> {
         match first {
             '<' => {
                 let (token, next) = after.split_once('>').ok_or(TextError::Token)?;
-                found.push(Piece::Control(control(token).ok_or(TextError::Token)?));
+                match token {
+                    "CRLF" => found.extend([Piece::Control(b'\r'), Piece::Control(b'\n')]),
+                    _ => found.push(Piece::Control(control(token).ok_or(TextError::Token)?)),
+                }
                 rest = next;
             }
             '{' => {
@@ -117,19 +139,6 @@ fn control(token: &str) -> Option<u8> {
     }
     let digits = token.strip_prefix('x').filter(|d| d.len() == 2 && d.bytes().all(|b| b.is_ascii_hexdigit()))?;
     u8::from_str_radix(digits, 16).ok()
-}
-
-/// The bytes of a message without parameters left in it, and whether its last piece is a control token: such a message
-/// brings its own end, and no terminator is added.
-pub(super) fn message(text: &str) -> Result<(Vec<u8>, bool), TextError> {
-    let pieces = pieces(text)?;
-    let ends_itself = matches!(pieces.last(), Some(Piece::Control(_)));
-    let bytes = pieces.into_iter().map(|piece| match piece {
-        Piece::Char(byte) | Piece::Control(byte) => Ok(byte),
-        Piece::Braces(inside) if inside.contains(':') => Err(TextError::FieldInMessage(inside)),
-        Piece::Braces(inside) => Err(TextError::UnknownParam(inside)),
-    });
-    Ok((bytes.collect::<Result<_, _>>()?, ends_itself))
 }
 
 /// Puts parameters in. Names that are not among them stay, for a field or an error.
@@ -163,11 +172,17 @@ pub fn printable(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pattern::text_message;
     use super::*;
+
+    fn message(text: &str) -> Result<(Vec<u8>, bool), TextError> {
+        text_message(text, None)
+    }
 
     #[test]
     fn tokens_become_bytes_and_back() {
         assert_eq!(message("PRX<CR><LF>"), Ok((b"PRX\r\n".to_vec(), true)));
+        assert_eq!(message("PRX<CRLF>"), Ok((b"PRX\r\n".to_vec(), true)));
         assert_eq!(message("<ENQ>"), Ok((vec![5], true)));
         assert_eq!(message("a<x3C>b"), Ok((b"a<b".to_vec(), false)));
         assert_eq!(printable(b"PRX\r\n\x05\xFF "), "PRX<CR><LF><ENQ><xFF> ");

@@ -16,10 +16,12 @@ use crate::model::Outcome;
 use crate::model::Quality;
 use crate::model::Reason;
 
-use super::device::{Device, DeviceEngine, Framing, Source, Step, TextDevice};
+use super::device::{Alphabet, Device, DeviceEngine, MessageDevice, Source, Step};
+use super::framing::Cut;
+use super::hearing::{Heard, Hearing};
+use super::pattern::{frame_bytes, text_message};
 use super::register::{Register, Table};
 use super::schema::{Places, TestFile};
-use super::text::{message, printable};
 use super::{Fields, Profile};
 
 /// How far a number may be from the expected one, relative to it, unless the vector says otherwise: the step of an `f32`
@@ -49,12 +51,6 @@ impl Profile {
     fn run(&self, entry: &Spanned<TestFile>) -> Result<(), (Range<usize>, String)> {
         let test = entry.get_ref();
         let at = |span: Range<usize>| move |message: String| (span, message);
-        if test.feed.is_some() {
-            return Err((
-                entry.span(),
-                "`feed` belongs to the grammar, but this version of the bridge can't do it yet".to_owned(),
-            ));
-        }
         if test.source.as_ref().is_none_or(|source| source.get_ref().trim().is_empty()) {
             return Err((
                 entry.span(),
@@ -72,7 +68,13 @@ impl Profile {
             (entry.span(), shown.join("; "))
         })?;
         let outcomes = match &device.engine {
-            DeviceEngine::Text(text) => texts(&device, text, &test.exchange)?,
+            DeviceEngine::Messages(messages) if messages.listens() => {
+                let Some(feed) = &test.feed else {
+                    return Err((entry.span(), "a profile that listens is tested by `feed`".to_owned()));
+                };
+                fed(&device, messages, feed.get_ref()).map_err(at(feed.span()))?
+            }
+            DeviceEngine::Messages(messages) => exchanged(&device, messages, &test.exchange)?,
             DeviceEngine::Modbus(_) => {
                 let mut memory = Memory::new();
                 fill(&test.registers, &mut memory)?;
@@ -84,6 +86,9 @@ impl Profile {
         };
         for (id, expected) in &test.expect {
             let Some(outcome) = outcomes.get(id.get_ref().as_str()) else {
+                if *expected.get_ref() == Scalar::Text("absent".to_owned()) && known(&device, id.get_ref()) {
+                    continue;
+                }
                 return Err((id.span(), format!("the vector brings no reading of `{}`", id.get_ref())));
             };
             if !fits(outcome, expected.get_ref(), test.tolerance) {
@@ -124,23 +129,67 @@ fn shown(outcome: &Outcome) -> String {
     }
 }
 
+fn known(device: &Device, id: &str) -> bool {
+    device.channels.iter().any(|channel| &*channel.id == id)
+}
+
+/// Bytes as a vector writes them: text with tokens, or hex.
+fn bytes_of(device: &MessageDevice, text: &str) -> Result<Vec<u8>, String> {
+    let bytes = match device.alphabet {
+        Alphabet::Text => text_message(text, None).map(|(bytes, _)| bytes),
+        Alphabet::Bytes => frame_bytes(text),
+    };
+    bytes.map_err(|error| error.to_string())
+}
+
+/// Lets the device hear a stream that begins at rest and ends with silence; the last outcome of each channel counts.
+fn fed(device: &Device, messages: &MessageDevice, feed: &str) -> Result<Outcomes, String> {
+    let patterns = messages.listens.iter().map(|listen| listen.expect.clone()).collect();
+    let mut hearing = Hearing::new(messages.framing.clone(), patterns);
+    hearing.silence();
+    hearing.push(&bytes_of(messages, feed)?);
+    hearing.silence();
+    let mut outcomes = Outcomes::new();
+    while let Some(heard) = hearing.heard() {
+        if let Heard::Message(message) = heard {
+            outcomes.extend(evaluated(device, message.which, &message.fields));
+        }
+    }
+    Ok(outcomes)
+}
+
+/// What the fields of a message say.
+fn evaluated<'a>(
+    device: &'a Device,
+    source: usize,
+    fields: &'a Fields,
+) -> impl Iterator<Item = (Arc<str>, Outcome)> + 'a {
+    device.channels.iter().filter_map(move |channel| match &channel.source {
+        Source::Field { poll, name } if *poll == source => {
+            let raw = fields.get(name);
+            let outcome = raw.map_or(Outcome::Bad(Reason::ABSENT), |raw| channel.evaluate(raw, fields));
+            Some((Arc::clone(&channel.id), outcome))
+        }
+        _ => None,
+    })
+}
+
 /// Runs pairs of request and reply through the polls whose messages they are.
-fn texts(
+fn exchanged(
     device: &Device,
-    text: &TextDevice,
+    messages: &MessageDevice,
     exchange: &[Spanned<Vec<String>>],
 ) -> Result<Outcomes, (Range<usize>, String)> {
     let mut pairs = Vec::new();
     for pair in exchange {
-        let bytes =
-            |text: &String| message(text).map(|(bytes, _)| bytes).map_err(|error| (pair.span(), error.to_string()));
+        let bytes = |text: &String| bytes_of(messages, text).map_err(|error| (pair.span(), error));
         match pair.get_ref().as_slice() {
             [request, reply] => pairs.push((bytes(request)?, bytes(reply)?, pair.span())),
             _ => return Err((pair.span(), "an exchange is a pair: [request, reply]".to_owned())),
         }
     }
-    let polls = text.polls.iter().enumerate().map(|(index, poll)| (Some(index), poll.steps.as_slice()));
-    let greetings = text.on_connect.iter().map(|connect| (None, std::slice::from_ref(&connect.step)));
+    let polls = messages.polls.iter().enumerate().map(|(index, poll)| (Some(index), poll.steps.as_slice()));
+    let greetings = messages.on_connect.iter().map(|connect| (None, std::slice::from_ref(&connect.step)));
     let sequences: Vec<(Option<usize>, &[Step])> = polls.chain(greetings).collect();
     let mut outcomes = Outcomes::new();
     let mut rest = pairs.as_slice();
@@ -153,43 +202,44 @@ fn texts(
                     .all(|(step, (request, ..))| step.send.as_deref().unwrap_or_default() == request)
         };
         let Some((poll, steps)) = sequences.iter().find(|(_, steps)| !steps.is_empty() && asks(steps)) else {
-            return Err((span.clone(), format!("no poll sends `{}` here", printable(request))));
+            return Err((span.clone(), format!("no poll sends `{}` here", messages.shown(request))));
         };
         let (now, later) = rest.split_at(steps.len());
         rest = later;
         let replies = now.iter().map(|(_, reply, span)| (reply.as_slice(), span));
-        let fields = replied(text, steps, replies)?;
-        for channel in &device.channels {
-            let Source::Field { poll: own, name } = &channel.source else { continue };
-            if Some(*own) == *poll {
-                let outcome = match fields.as_ref().map(|fields| (fields.get(name), fields)) {
-                    Some((Some(raw), fields)) => channel.evaluate(raw, fields),
-                    _ => Outcome::Bad(Reason::MALFORMED),
-                };
-                outcomes.insert(Arc::clone(&channel.id), outcome);
-            }
+        let read = replied(messages, steps, replies)?;
+        let Some(poll) = *poll else { continue };
+        match read {
+            Ok(fields) => outcomes.extend(evaluated(device, poll, &fields)),
+            Err(reason) => outcomes
+                .extend(evaluated(device, poll, &Fields::new()).map(|(id, _)| (id, Outcome::Bad(reason.clone())))),
         }
     }
     Ok(outcomes)
 }
 
-/// The fields of the replies, or none where one of them is not what the profile describes.
+/// The fields of the replies, or why one of them is not what the profile describes. A reply has to be a whole message, and
+/// no more.
 fn replied<'a>(
-    text: &TextDevice,
+    messages: &MessageDevice,
     steps: &[Step],
     replies: impl Iterator<Item = (&'a [u8], &'a Range<usize>)>,
-) -> Result<Option<Fields>, (Range<usize>, String)> {
-    let Framing::Terminator(terminator) = &text.framing;
-    let mut fields = Some(Fields::new());
+) -> Result<Result<Fields, Reason>, (Range<usize>, String)> {
+    let mut fields = Ok(Fields::new());
     for (step, (reply, span)) in steps.iter().zip(replies) {
         let Some(pattern) = &step.expect else { continue };
-        let Some(inside) = reply.strip_suffix(terminator.as_slice()) else {
-            let message = format!("the reply `{}` does not end with the terminator", printable(reply));
-            return Err((span.clone(), message));
-        };
-        match (pattern.read(inside), &mut fields) {
-            (Ok(read), Some(fields)) => fields.extend(read),
-            _ => fields = None,
+        match messages.framing.cut_at_silence(reply, &[pattern]) {
+            Cut::Message { taken, fields: read, .. } if taken == reply.len() => {
+                if let Ok(fields) = &mut fields {
+                    fields.extend(read);
+                }
+            }
+            Cut::Broken { why, .. } => fields = Err(why.reason()),
+            Cut::More | Cut::Skip(_) | Cut::Message { .. } => {
+                let message =
+                    format!("the reply `{}` is no whole message by the profile's `framing`", messages.shown(reply));
+                return Err((span.clone(), message));
+            }
         }
     }
     Ok(fields)

@@ -101,7 +101,7 @@ impl Bench {
     /// Everything that may be sent to the text instruments of this line.
     pub(super) fn messages(&self) -> Vec<Vec<u8>> {
         let text = |bay: &Bay| match &bay.instrument.device.engine {
-            DeviceEngine::Text(text) => text::messages(text).map(<[u8]>::to_vec).collect(),
+            DeviceEngine::Messages(text) => text::messages(text).map(<[u8]>::to_vec).collect(),
             DeviceEngine::Modbus(_) => Vec::new(),
         };
         self.bays.iter().flat_map(text).collect()
@@ -194,7 +194,7 @@ impl Bay {
     fn told(&mut self, message: &[u8], alone: bool, since: Duration) -> Option<Option<Reply>> {
         let shown = self.shown(since);
         let device = &self.instrument.device;
-        let DeviceEngine::Text(engine) = &device.engine else { return None };
+        let DeviceEngine::Messages(engine) = &device.engine else { return None };
         let refusal = self.instrument.refusal.clone().map(|bytes| Answer { bytes, given: Vec::new() });
         let (answer, heard) = match text::answer(device, engine, &shown, &mut self.turn, message) {
             Heard::Known(answer) => (answer, true),
@@ -202,8 +202,7 @@ impl Bay {
             Heard::Unknown if alone => (refusal.clone(), false),
             Heard::Unknown => return None,
         };
-        let crate::profile::Framing::Terminator(terminator) = &engine.framing;
-        let tail = terminator.len();
+        let tail = engine.framing.overhead();
         self.polls += u64::from(heard);
         let struck = self.faults.strike();
         let mute = |fault: &Fault| matches!(fault, Fault::WrongUnit);

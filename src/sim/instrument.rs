@@ -50,7 +50,7 @@ impl SimInstrument {
     /// A value as this instrument would print it: text replies carry five significant digits, registers all they hold.
     pub(super) fn rounded(&self, value: f64) -> f64 {
         match self.device.engine {
-            DeviceEngine::Text(_) => format!("{value:.4e}").parse().unwrap_or(value),
+            DeviceEngine::Messages(_) => format!("{value:.4e}").parse().unwrap_or(value),
             DeviceEngine::Modbus(_) => value,
         }
     }

@@ -59,7 +59,7 @@ impl Sim {
 /// What is spoken at the place, if all instruments can.
 fn speech_of(settings: &SimSettings) -> Result<Speech, Error> {
     let first = settings.instruments.first().ok_or(Error::NoInstruments)?;
-    let is_text = |instrument: &SimInstrument| matches!(instrument.device.engine, DeviceEngine::Text(_));
+    let is_text = |instrument: &SimInstrument| matches!(instrument.device.engine, DeviceEngine::Messages(_));
     let speech = match settings.place {
         #[cfg(unix)]
         Place::Pty { .. } if is_text(first) => Speech::Text,
@@ -82,7 +82,7 @@ fn refuse_what_can_t_be(instruments: &[SimInstrument], speech: Speech) -> Result
         if speech != Speech::Text && !(1..=247).contains(&instrument.unit) {
             return Err(Error::Unit(instrument.name.to_string(), instrument.unit));
         }
-        if let DeviceEngine::Text(text) = &instrument.device.engine
+        if let DeviceEngine::Messages(text) = &instrument.device.engine
             && let Some(pattern) = text::unwritable(text)
         {
             return Err(Error::OnlyReadable { instrument: instrument.name.to_string(), pattern });
@@ -97,7 +97,7 @@ fn refuse_what_can_t_be(instruments: &[SimInstrument], speech: Speech) -> Result
 
 fn answers_same(one: &SimInstrument, other: &SimInstrument) -> bool {
     match (&one.device.engine, &other.device.engine) {
-        (DeviceEngine::Text(one), DeviceEngine::Text(other)) => {
+        (DeviceEngine::Messages(one), DeviceEngine::Messages(other)) => {
             let known: BTreeSet<&[u8]> = text::messages(one).collect();
             text::messages(other).any(|message| known.contains(message))
         }

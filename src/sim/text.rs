@@ -1,7 +1,7 @@
 //! What a simulated instrument answers to text messages. Pure, but for the place in a conversation of several steps.
 
 use crate::model::Outcome;
-use crate::profile::{Device, DeviceChannel, Fields, Framing, Raw, Source, Step, TextDevice, TextPoll, Unwritable};
+use crate::profile::{Device, DeviceChannel, Fields, MessageDevice, MessagePoll, Raw, Source, Step, Unwritable};
 
 use super::instrument::{Answer, Shown, over_range};
 
@@ -24,7 +24,7 @@ pub(super) enum Heard {
 }
 
 /// Everything that a master may send to this instrument.
-pub(super) fn messages(text: &TextDevice) -> impl Iterator<Item = &[u8]> {
+pub(super) fn messages(text: &MessageDevice) -> impl Iterator<Item = &[u8]> {
     let polled = text.polls.iter().flat_map(|poll| &poll.steps);
     text.on_connect.iter().map(|connect| &connect.step).chain(polled).filter_map(|step| step.send.as_deref())
 }
@@ -32,7 +32,7 @@ pub(super) fn messages(text: &TextDevice) -> impl Iterator<Item = &[u8]> {
 /// Answers a message, and remembers what is expected next. `shown` is what each channel of the device shows now.
 pub(super) fn answer(
     device: &Device,
-    text: &TextDevice,
+    text: &MessageDevice,
     shown: &[Shown],
     turn: &mut Option<Turn>,
     message: &[u8],
@@ -41,7 +41,7 @@ pub(super) fn answer(
     let expected =
         |turn: &Turn| text.polls.get(turn.poll).and_then(|poll| poll.steps.get(turn.step)).is_some_and(sends);
     let begun = || {
-        let first = |poll: &TextPoll| poll.steps.first().is_some_and(sends);
+        let first = |poll: &MessagePoll| poll.steps.first().is_some_and(sends);
         Some(Turn { poll: text.polls.iter().position(first)?, step: 0, read: Fields::new() })
     };
     if let Some(mut now) = turn.take_if(|turn| expected(turn)).or_else(begun) {
@@ -89,12 +89,11 @@ fn given(device: &Device, poll: usize, read: &Fields) -> Vec<(usize, Outcome)> {
 /// The answers of these steps, terminators included, and the fields that a reader finds in them.
 fn written<'a>(
     device: &Device,
-    text: &TextDevice,
+    text: &MessageDevice,
     shown: &[Shown],
     poll: Option<usize>,
     steps: impl Iterator<Item = &'a Step>,
 ) -> Option<(Vec<u8>, Fields)> {
-    let Framing::Terminator(terminator) = &text.framing;
     let mut fields = Fields::new();
     for by_hand in [false, true] {
         for (index, channel) in poll.into_iter().flat_map(|poll| fed_by(device, poll)) {
@@ -120,14 +119,13 @@ fn written<'a>(
             written => written.ok()?,
         };
         read.extend(pattern.read(&reply).ok()?);
-        bytes.extend(reply);
-        bytes.extend(terminator);
+        bytes.extend(text.framing.wrapped(&reply));
     }
     Some((bytes, read))
 }
 
 /// The first reply that can't be made from its pattern, which is a regular expression.
-pub(super) fn unwritable(text: &TextDevice) -> Option<String> {
+pub(super) fn unwritable(text: &MessageDevice) -> Option<String> {
     let polled = text.polls.iter().flat_map(|poll| &poll.steps);
     let patterns =
         text.on_connect.iter().map(|connect| &connect.step).chain(polled).filter_map(|step| step.expect.as_ref());

@@ -119,7 +119,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(channel.channel.name.as_str(), "pyrometer_temperature");
     assert_eq!(channel.channel.unit.as_deref(), Some("degC"));
     // The poll for the emissivity, which nobody wants, is gone.
-    let DeviceEngine::Text(text) = &config.instruments[0].device.engine else { panic!() };
+    let DeviceEngine::Messages(text) = &config.instruments[0].device.engine else { panic!() };
     assert_eq!(text.polls.len(), 1);
     assert_eq!(text.polls[0].steps[0].send.as_deref(), Some(&b"00ms\r"[..]));
 }
@@ -177,7 +177,7 @@ fn a_channels_table_names_exactly_what_is_wanted() {
 fn periods_of_the_lab_count() {
     let text = format!("{PYROMETER}every = \"50ms\"\nchannels.temperature = true\nchannels.emissivity = true\n");
     let loaded = config(&text);
-    let DeviceEngine::Text(device) = &loaded.instruments[0].device.engine else { panic!() };
+    let DeviceEngine::Messages(device) = &loaded.instruments[0].device.engine else { panic!() };
     let periods: Vec<u128> = device.polls.iter().map(|poll| poll.every.as_millis()).collect();
     assert_eq!(periods, [50, 60_000], "a setting keeps its own period");
     let emissivity = &loaded.instruments[0].channels[1];
@@ -185,7 +185,7 @@ fn periods_of_the_lab_count() {
 
     let text = format!("{PYROMETER}every = \"50ms\"\nchannels.temperature = {{ every = \"2s\" }}\n");
     let loaded = config(&text);
-    let DeviceEngine::Text(device) = &loaded.instruments[0].device.engine else { panic!() };
+    let DeviceEngine::Messages(device) = &loaded.instruments[0].device.engine else { panic!() };
     assert_eq!(device.polls[0].every, Duration::from_secs(2));
 }
 
@@ -262,7 +262,7 @@ quality = {{ from = "s", 0 = "good", 1 = "under_range", 5 = "bad:no_sensor" }}
     };
     let sent = |allow: &str| {
         let config = config(&text(allow));
-        let DeviceEngine::Text(device) = &config.instruments[0].device.engine else { panic!() };
+        let DeviceEngine::Messages(device) = &config.instruments[0].device.engine else { panic!() };
         device.on_connect.iter().map(|connect| connect.id.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(sent(""), ["greeting"]);
@@ -278,7 +278,7 @@ quality = {{ from = "s", 0 = "good", 1 = "under_range", 5 = "bad:no_sensor" }}
     // Two steps, the second without a terminator of its own.
     let config = config(&text(""));
     let device = &config.instruments[0].device;
-    let DeviceEngine::Text(text) = &device.engine else { panic!() };
+    let DeviceEngine::Messages(text) = &device.engine else { panic!() };
     let sends: Vec<&[u8]> = text.polls[0].steps.iter().filter_map(|step| step.send.as_deref()).collect();
     assert_eq!(sends, [&b"PRX\r"[..], b"\x05"]);
     let fields = text.polls[0].steps[1].expect.as_ref().unwrap().read(b"0,+8.3400E-03").unwrap();

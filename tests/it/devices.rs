@@ -69,7 +69,7 @@ fn a_broken_vector_fails() {
         ("impac/impac-upp.toml", "88880 = \"over_range\", ", "", "should be bad:over_range, is 8888"),
         ("impac/impac-upp.toml", "{t:d5}", "{t:d4}", "should be 256.3, is bad:malformed"),
         ("impac/impac-upp.toml", "{addr}ms\"", "{addr}mw\"", "no poll sends `00ms<CR>` here"),
-        ("impac/impac-upp.toml", "\"02563<CR>\"", "\"02563<LF>\"", "does not end with the terminator"),
+        ("impac/impac-upp.toml", "\"02563<CR>\"", "\"02563<LF>\"", "is no whole message by the profile's `framing`"),
         ("prevac/prevac-mg15.toml", "50 3C", "50 3D", "the CRC of `01 03 06 30 A4 ED 3F 00 00 50 3D` should be 50 3C"),
         ("prevac/prevac-mg15.toml", "order = \"ABCD\"", "order = \"CDAB\"", "`pressure_1` should be 0.0000000012"),
         ("prevac/prevac-mg15.toml", "address = 0\n", "address = 1\n", "`pressure_1` should be"),
@@ -98,20 +98,145 @@ fn a_vector_without_a_source_is_none() {
     assert!(parse(without).unwrap_err().contains("the profile has no `test`"));
 }
 
+const CHECKSUMMED: &str = r#"engine = "text"
+writes = ['^[0-9]{3}1']
+[params]
+addr = { type = "string", default = "001" }
+[framing]
+terminator = "<CR>"
+checksum = { kind = "sum8", encode = "dec3" }
+[timing]
+refresh = "200ms"
+[[poll]]
+every = "500ms"
+steps = [{ send = "{addr}0074002=?{ck}", expect = ["{addr}1074006{p:m4e2}{ck}", "{addr}1074006{p:w6}{ck}"] }]
+[[channel]]
+id = "pressure"
+from = "p"
+unit = "hPa"
+scale = 1e-23
+text = { NO_DEF = "no_gauge" }
+[[identify]]
+tries = { addr = ["001", "002"] }
+steps = [{ send = "{addr}0034902=?{ck}", expect = "{addr}1034906{_:w6}{ck}" }]
+says = "sure"
+[[test]]
+exchange = [["0010074002=?106<CR>", "0011074006100023025<CR>"]]
+expect = { pressure = 1000.0 }
+source = "Pfeiffer Vacuum Protocol"
+[[test]]
+exchange = [["0010074002=?106<CR>", "0011074006NO_DEF190<CR>"]]
+expect = { pressure = "bad:no_gauge" }
+source = "computed"
+[[test]]
+exchange = [["0010074002=?106<CR>", "0011074006100023026<CR>"]]
+expect = { pressure = "bad:checksum" }
+source = "the first with a wrong checksum"
+"#;
+
+const TALKER: &str = r#"engine = "frame"
+mode = "listen"
+[framing]
+start = "07 05"
+fixed = 9
+checksum = { kind = "sum8", from = 1 }
+[[listen]]
+expect = "07 05 {st:u8} {err:u8} {p:u16} {_:u16} {ck}"
+stale_after = "2s"
+[[channel]]
+id = "pressure"
+from = "p"
+quality = { from = "err[4..7]", 0 = "good", 8 = "bad:hot_cathode" }
+[[channel.case]]
+when = { "st[4..5]" = 0 }
+unit = "mbar"
+curve = { kind = "pow10", a = 0.00025, b = -12.5 }
+[[test]]
+feed = "FF 07 05 00 00 F2 30 14 0A 45"
+expect = { pressure = 1000.0 }
+source = "BPG400 manual p. 32"
+"#;
+
 #[test]
-fn what_this_version_can_not_do_is_refused_by_name() {
-    let upp = &files()["impac/impac-upp.toml"];
-    for (from, to, key) in [
-        ("engine = \"text\"", "engine = \"text\"\nmode = \"listen\"", "mode = \"listen\""),
-        ("engine = \"text\"", "engine = \"frame\"", "engine = \"frame\""),
-        ("terminator = \"<CR>\"", "terminator = \"<CR>\", tail = 2", "framing.tail"),
-        ("terminator = \"<CR>\"", "terminator = \"<CR>\", checksum = { kind = \"sum8\" }", "framing.checksum"),
-        ("[[poll]]", "[[listen]]\nexpect = \"x\"\n[[poll]]", "[[listen]]"),
-        ("[[poll]]", "[[identify]]\nsend = \"x\"\n[[poll]]", "[[identify]]"),
+fn checksums_alternatives_and_tries_are_understood() {
+    let profile = parse(&format!("{HEAD}{CHECKSUMMED}")).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(profile.verify().is_empty(), "{}", profile.verify());
+    let probes = profile.identify();
+    assert_eq!(probes.iter().map(|probe| probe.params["addr"].as_str()).collect::<Vec<_>>(), ["001", "002"]);
+    let sent: Vec<&[u8]> = profile.sends().collect();
+    assert_eq!(sent.len(), 3, "one poll and two tries");
+    assert!(sent.contains(&&b"0020034902=?112\r"[..]), "{sent:?}");
+    assert!(profile.would_change(b"0011000202111\r") && !sent.iter().any(|message| profile.would_change(message)));
+}
+
+#[test]
+fn what_is_heard_unasked_is_tested_by_feeding_it() {
+    let profile = parse(&format!("{HEAD}{TALKER}")).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(profile.verify().is_empty(), "{}", profile.verify());
+    assert_eq!(profile.identify().len(), 1, "it is recognised by what it says");
+    let wrong = TALKER.replace("14 0A 45", "14 0A 46");
+    let problems = parse(&format!("{HEAD}{wrong}")).unwrap().verify().to_string();
+    assert!(problems.contains("the vector brings no reading of `pressure`"), "{problems}");
+}
+
+#[test]
+fn what_is_wrong_with_messages_is_said() {
+    for (body, from, to, expected) in [
+        (CHECKSUMMED, "encode = \"dec3\"", "encode = \"be\"", "the checksum has 8 bits"),
+        (CHECKSUMMED, "kind = \"sum8\", ", "", "`checksum` has no `kind`"),
+        (CHECKSUMMED, "kind = \"sum8\"", "kind = \"sum9\"", "is not one of the choices"),
+        (CHECKSUMMED, "checksum = { kind = \"sum8\", encode = \"dec3\" }", "", "`{ck}` needs a `checksum`"),
+        (
+            CHECKSUMMED,
+            "terminator = \"<CR>\"",
+            "terminator = \"<CR>\"\nfixed = 3",
+            "told by `terminator` or by `fixed`",
+        ),
+        (CHECKSUMMED, "terminator = \"<CR>\"", "fixed = 19\ntail = 3", "counts the bytes behind a `terminator`"),
+        (
+            CHECKSUMMED,
+            "terminator = \"<CR>\"",
+            "terminator = \"<CR>\"\nescape = { byte = \"80\", before = \"80..85\" }",
+            "messages whose length is known",
+        ),
+        (CHECKSUMMED, "refresh = \"200ms\"", "refresh = \"soon\"", "`soon` is no duration"),
+        (CHECKSUMMED, "{p:m4e2}", "{p:m4}", "the form is"),
+        (CHECKSUMMED, "{3}1'", "{3}0'", "the profile itself sends"),
+        (CHECKSUMMED, "{3}1'", "{3'", "no regular expression"),
+        (CHECKSUMMED, "tries = { addr", "tries = { adr", "no parameter `adr`"),
+        (
+            CHECKSUMMED,
+            "says = \"sure\"",
+            "says = \"sure\"\nreads = { pressure = \"good\" }",
+            "goes with engine = \"modbus\"",
+        ),
+        (CHECKSUMMED, "says = \"sure\"", "says = \"certain\"", "is not one of the choices"),
+        (CHECKSUMMED, "[[poll]]", "[[listen]]\nexpect = \"x\"\n[[poll]]", "goes with `mode = \"listen\"`"),
+        (TALKER, "07 05 {st", "07 5 {st", "`5` is no byte in hex"),
+        (TALKER, "{p:u16}", "{p:d5}", "the form is u8"),
+        (TALKER, "fixed = 9", "fixed = 0", "at least one byte"),
+        (TALKER, "fixed = 9", "length = { plus = 3 }", "`length` has no `at`"),
+        (
+            TALKER,
+            "fixed = 9",
+            "fixed = 9\nescape = { byte = \"80\", before = \"81..85\" }",
+            "has to be among the bytes",
+        ),
+        (TALKER, "stale_after = \"2s\"", "stale_after = \"0s\"", "can't be zero"),
+        (TALKER, "expect = \"07 05 {st:u8} {err:u8} {p:u16} {_:u16} {ck}\"", "", "has no `expect`"),
+        (TALKER, "[[channel]]", "[[poll]]\nsteps = [{ send = \"01\" }]\n[[channel]]", "asks for nothing"),
+        (TALKER, "mode = \"listen\"", "", "goes with `mode = \"listen\"`"),
+        (
+            TALKER,
+            "[[test]]",
+            "[[identify]]\nsteps = [{ send = \"01\", expect = \"02\" }]\n[[test]]",
+            "recognised by what it says",
+        ),
     ] {
-        let text = upp.replacen(from, to, 1);
-        let problems = parse(&text).unwrap_err();
-        assert!(problems.contains(&format!("`{key}` belongs to the grammar")), "{key}:\n{problems}");
+        let spoilt = body.replacen(from, to, 1);
+        assert!(spoilt != body, "the profile does not hold {from}");
+        let problems = parse(&format!("{HEAD}{spoilt}")).map(|_| ()).expect_err(to);
+        assert!(problems.contains(expected), "{from} -> {to}:\n{problems}");
     }
 }
 
@@ -259,7 +384,7 @@ type = "f32"
         (text, "{addr}ms", "{t:d5}ms", "a message that is sent can't hold the field"),
         (text, "{addr}ms", "a<b", "begins no control token"),
         (text, "{t:d5}", "{t:q}", "the form is f, i, w"),
-        (text, "from = \"t\"", "from = \"u\"", "no reply has the field `u`"),
+        (text, "from = \"t\"", "from = \"u\"", "no message has the field `u`"),
         (text, "from = \"t\"", "frm = \"t\"", "did you mean `from`?"),
         (text, "from = \"t\"", "from = \"t\"\ntable = \"input\"", "does not go with engine = \"text\""),
         (text, "from = \"t\"", "from = \"t\"\nscale = 0", "a scale of 0"),
@@ -267,7 +392,7 @@ type = "f32"
         (text, "from = \"t\"", "from = \"t\"\nsentinel = { OFF = \"off\" }", "words go into `text`"),
         (text, "from = \"t\"", "from = \"t\"\nsentinel = { 1 = \"good\" }", "is no reason"),
         (text, "from = \"t\"", "from = \"t\"\nquality = { 0 = \"good\" }", "`quality` has no `from`"),
-        (text, "from = \"t\"", "from = \"t\"\nquality = { from = \"s\" }", "`s` is no field of the poll"),
+        (text, "from = \"t\"", "from = \"t\"\nquality = { from = \"s\" }", "`s` is no field of the message"),
         (
             text,
             "from = \"t\"",
@@ -291,7 +416,7 @@ type = "f32"
         (text, "expect = \"{t:d5}\"", "regex = \"(?<t>.*)\"", "needs `longest`"),
         (text, "id = \"hello\"\n", "", "has no `id`"),
         (text, "framing = { terminator = \"<CR>\" }", "", "has no `framing`"),
-        (text, "terminator = \"<CR>\"", "terminator = \"\"", "the terminator is empty"),
+        (text, "terminator = \"<CR>\"", "terminator = \"\"", "has to be at least one byte"),
         (modbus, "address = 0", "address = 65535", "reaches beyond address 65535"),
         (modbus, "address = 0\n", "", "has no `address`"),
         (modbus, "table = \"holding\"", "table = \"input\"", "is read by function 4"),
@@ -301,7 +426,7 @@ type = "f32"
         (modbus, "type = \"f32\"", "type = \"str\"", "needs `regs`"),
         (modbus, "type = \"f32\"", "type = \"bit\"", "needs `bit`"),
         (modbus, "type = \"f32\"", "type = \"f32\"\nbit = 1", "goes with type = \"bit\""),
-        (modbus, "type = \"f32\"", "type = \"f32\"\nfrom = \"t\"", "`from` names a field of a text reply"),
+        (modbus, "type = \"f32\"", "type = \"f32\"\nfrom = \"t\"", "`from` names a field of a message"),
         (modbus, "type = \"f32\"", "type = \"f32\"\nquality = { from = \"state\" }", "has no channel `state`"),
         (
             modbus,

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::Spanned;
 
+use crate::document::DurationText;
 use crate::document::did_you_mean;
 use crate::model::Channel;
 use crate::model::ChannelName;
 use crate::model::Kind;
 use crate::profile::Device;
 use crate::profile::DeviceChannel;
+use crate::profile::DeviceEngine;
 use crate::profile::SHORTEST_PERIOD;
 use crate::profile::Scaling;
 use crate::profile::table;
@@ -22,6 +25,23 @@ use super::Resolver;
 
 /// The names that are taken, each with the instrument that has it.
 type Taken = BTreeMap<ChannelName, Arc<str>>;
+
+/// How often an instrument can be asked.
+enum Pace {
+    /// As often as the line allows, but for what it repeats within this time.
+    Refresh(Duration),
+    /// It isn't asked.
+    OfItsOwn,
+}
+
+impl Pace {
+    fn of(device: &Device) -> Self {
+        match &device.engine {
+            DeviceEngine::Messages(messages) if messages.listens() => Self::OfItsOwn,
+            _ => Self::Refresh(device.timing.refresh),
+        }
+    }
+}
 
 impl Resolver<'_> {
     /// With a table `channels`, exactly those that it names (and does not set to `false`); with one that only leaves out,
@@ -45,7 +65,8 @@ impl Resolver<'_> {
         let choice = |id: &str| file.channels.iter().find(|(key, _)| key.get_ref() == id);
         let some_named = file.channels.values().any(|choice| matches!(choice.get_ref(), ChannelChoice::Yes(_)));
         let mut device = device.clone();
-        self.instrument_period(file, &mut device);
+        let pace = Pace::of(&device);
+        self.instrument_period(file, &mut device, &pace);
         let mut wanted = Vec::new();
         let mut made = Vec::new();
         let own_span = self.instrument_span(index);
@@ -56,11 +77,12 @@ impl Resolver<'_> {
                     ChannelChoice::No => continue,
                     ChannelChoice::Yes(file) => (key.span(), &**file),
                 },
-                None if some_named || !matches!(channel.kind, Kind::Gauge | Kind::Counter) => continue,
+                None if some_named || channel.optional => continue,
+                None if !matches!(channel.kind, Kind::Gauge | Kind::Counter) => continue,
                 None => (own_span.clone(), &plain),
             };
             wanted.push(place);
-            made.extend(self.channel(instrument, channel, chosen, span, taken));
+            made.extend(self.channel(instrument, channel, chosen, span, &pace, taken));
         }
         if wanted.is_empty() && !unknown {
             self.error(own_span, format!("no channel of `{instrument}` is used"), "");
@@ -75,16 +97,39 @@ impl Resolver<'_> {
     }
 
     /// The lab's period for the instrument counts for what it measures; settings and the like keep their own.
-    fn instrument_period(&mut self, file: &InstrumentFile, device: &mut Device) {
-        let Some(every) = &file.every else { return };
-        if every.get_ref().0 < SHORTEST_PERIOD {
-            self.error(every.span(), "a period can't be shorter than 1ms", "");
-            return;
-        }
+    fn instrument_period(&mut self, file: &InstrumentFile, device: &mut Device, pace: &Pace) {
+        let Some(every) = file.every.as_ref().and_then(|every| self.period(every, pace)) else { return };
         for channel in &mut device.channels {
             if matches!(channel.kind, Kind::Gauge | Kind::Counter | Kind::State) {
-                channel.every = every.get_ref().0;
+                channel.every = every;
             }
+        }
+    }
+
+    /// A period that the lab asks for, if the instrument can keep it.
+    fn period(&mut self, every: &Spanned<DurationText>, pace: &Pace) -> Option<Duration> {
+        let asked = every.get_ref().0;
+        match pace {
+            _ if asked < SHORTEST_PERIOD => {
+                self.error(every.span(), "a period can't be shorter than 1ms", "");
+                None
+            }
+            Pace::OfItsOwn => {
+                let help = "leave `every` out; `[align] period` says how many of its readings are kept";
+                self.error(every.span(), "the instrument speaks unasked, at a pace of its own", help);
+                None
+            }
+            Pace::Refresh(refresh) if asked < *refresh => {
+                let message = format!(
+                    "the instrument has a new value every {} ms only: asked more often, it repeats the old one",
+                    refresh.as_millis()
+                );
+                let help =
+                    "ask less often, or set the profile's parameter to what the instrument is set to, if it has one";
+                self.error(every.span(), message, help);
+                None
+            }
+            Pace::Refresh(_) => Some(asked),
         }
     }
 
@@ -94,14 +139,11 @@ impl Resolver<'_> {
         channel: &mut DeviceChannel,
         file: &ChannelFile,
         span: Range<usize>,
+        pace: &Pace,
         taken: &mut Taken,
     ) -> Option<ConfiguredChannel> {
-        if let Some(every) = &file.every {
-            if every.get_ref().0 < SHORTEST_PERIOD {
-                self.error(every.span(), "a period can't be shorter than 1ms", "");
-            } else {
-                channel.every = every.get_ref().0;
-            }
+        if let Some(every) = file.every.as_ref().and_then(|every| self.period(every, pace)) {
+            channel.every = every;
         }
         channel.decoding.calibration.extend(self.calibration(file));
         if let Some(unit) = &file.unit {

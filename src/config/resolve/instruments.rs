@@ -260,8 +260,14 @@ impl Resolver<'_> {
                         );
                     }
                 }
-                (DeviceEngine::Text(own), DeviceEngine::Text(theirs)) => {
-                    let sends = |text: &crate::profile::TextDevice| -> Vec<Vec<u8>> {
+                (DeviceEngine::Messages(own), DeviceEngine::Messages(theirs)) if own.listens() || theirs.listens() => {
+                    let talker = if own.listens() { &new.name } else { &other.name };
+                    let message = format!("`{talker}` speaks unasked and can't share its link");
+                    self.error(whole.clone(), message, "give it a link of its own");
+                    return;
+                }
+                (DeviceEngine::Messages(own), DeviceEngine::Messages(theirs)) => {
+                    let sends = |text: &crate::profile::MessageDevice| -> Vec<Vec<u8>> {
                         text.polls.iter().filter_map(|poll| poll.steps.first()?.send.clone()).collect()
                     };
                     let theirs = sends(theirs);

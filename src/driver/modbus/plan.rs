@@ -176,6 +176,7 @@ mod tests {
             unit: None,
             kind: Kind::Gauge,
             every: Duration::from_millis(every_ms),
+            optional: false,
             source: Source::Register(Register {
                 table,
                 address,

@@ -22,14 +22,15 @@ use crate::link::Connector;
 use crate::link::SerialConnector;
 use crate::link::TcpConnector;
 use crate::model::LineSettings;
+use crate::profile::Alphabet;
 use crate::profile::Device;
 use crate::profile::DeviceEngine;
 use crate::profile::Framing;
+use crate::profile::MessageDevice;
+use crate::profile::MessagePoll;
 use crate::profile::Pattern;
 use crate::profile::Step;
 use crate::profile::Table;
-use crate::profile::TextDevice;
-use crate::profile::TextPoll;
 use crate::profile::Timing;
 
 pub(crate) use plan::modbus_unit;
@@ -169,16 +170,18 @@ pub(super) fn text_device(send: &str, expect: &str, reply_ms: u64) -> Device {
 pub(super) fn text_steps(steps: Vec<Step>, terminator: &[u8], reply_ms: u64) -> Device {
     let channels = steps.iter().filter_map(|step| step.expect.as_ref()).flat_map(|pattern| pattern.names().cloned());
     let channels = channels.map(plan::text_channel).collect();
-    let text = TextDevice {
-        framing: Framing::Terminator(terminator.to_vec()),
+    let text = MessageDevice {
+        alphabet: Alphabet::Text,
+        listens: Vec::new(),
+        framing: Framing::terminated(terminator),
         on_connect: Vec::new(),
-        polls: vec![TextPoll { every: Duration::from_millis(100), steps }],
+        polls: vec![MessagePoll { every: Duration::from_millis(100), steps }],
     };
-    Device { profile: "test".into(), timing: timing(reply_ms), engine: DeviceEngine::Text(text), channels }
+    Device { profile: "test".into(), timing: timing(reply_ms), engine: DeviceEngine::Messages(text), channels }
 }
 
 pub(super) fn text_driver(device: &Device) -> TextDriver {
-    let DeviceEngine::Text(text) = &device.engine else { panic!("{device:?}") };
+    let DeviceEngine::Messages(text) = &device.engine else { panic!("{device:?}") };
     TextDriver::new(text.clone(), device)
 }
 

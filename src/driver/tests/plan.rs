@@ -29,6 +29,7 @@ fn channel(id: Arc<str>, source: Source) -> DeviceChannel {
         unit: None,
         kind: Kind::Gauge,
         every: Duration::from_millis(100),
+        optional: false,
         source,
         decoding: Decoding { scaling: Some(Scaling::IDENTITY), ..Decoding::default() },
         with: Vec::new(),

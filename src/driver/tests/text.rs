@@ -173,11 +173,11 @@ async fn a_handshake_lost_half_way_is_taken_up_again() {
 }
 
 #[tokio::test]
-async fn a_channel_whose_field_is_absent_is_malformed() {
+async fn a_channel_whose_field_is_absent_has_no_value() {
     let mut device = text_device("00ms\r", "{t:d5}", 200);
     device.channels.push(super::plan::text_channel("absent".into()));
     let (mut bus, _keep) = bus_with(fast_line(), text_question, |_| vec![(Duration::ZERO, b"00001\r".to_vec())]).await;
     let polled = text_driver(&device).poll(&mut bus, 0).await;
     let outcomes: Vec<_> = polled.exchanges[0].readings.iter().map(|reading| reading.outcome.clone()).collect();
-    assert_eq!(outcomes, [Outcome::good(1.0), Outcome::Bad(Reason::MALFORMED)]);
+    assert_eq!(outcomes, [Outcome::good(1.0), Outcome::Bad(Reason::ABSENT)]);
 }

@@ -9,11 +9,11 @@ use toml::Spanned;
 use crate::document::did_you_mean;
 use crate::model::Kind;
 
-use super::super::device::{DeviceChannel, ModbusDevice, Source};
+use super::super::device::{DeviceChannel, ModbusDevice, Source, Timing};
 use super::super::raw::is_name;
 use super::super::register::{Order, RegisterType};
 use super::super::schema::{ChannelFile, KindWord, ProfileFile};
-use super::text::FieldsOfPolls;
+use super::message::FieldsOfPolls;
 use super::{Compiler, law, modbus};
 
 /// The period of a Modbus channel that names none.
@@ -24,7 +24,7 @@ const SETTING_PERIOD: Duration = Duration::from_secs(60);
 
 /// Where raw values can come from.
 pub(super) enum Sources {
-    /// Fields of text replies.
+    /// Fields of messages.
     Fields(FieldsOfPolls),
     /// Registers, and the order of bytes that the device uses.
     Registers {
@@ -38,6 +38,7 @@ pub(super) enum Sources {
 pub(super) fn channels(
     file: &ProfileFile,
     sources: &Sources,
+    timing: &Timing,
     whole: &Range<usize>,
     compiler: &mut Compiler<'_>,
 ) -> Vec<DeviceChannel> {
@@ -47,7 +48,7 @@ pub(super) fn channels(
     let mut made = Vec::new();
     let mut spans = Vec::new();
     for (index, entry) in file.channel.iter().enumerate() {
-        if let Some(channel) = one(index, entry, file, sources, compiler) {
+        if let Some(channel) = one(index, entry, file, sources, timing, compiler) {
             if made.iter().any(|other: &DeviceChannel| other.id == channel.id) {
                 let span = entry.get_ref().id.as_ref().map_or(entry.span(), Spanned::span);
                 compiler.error(span, format!("two channels are called `{}`", channel.id), "");
@@ -67,6 +68,7 @@ fn one(
     entry: &Spanned<ChannelFile>,
     file: &ProfileFile,
     sources: &Sources,
+    timing: &Timing,
     compiler: &mut Compiler<'_>,
 ) -> Option<DeviceChannel> {
     let channel = entry.get_ref();
@@ -100,7 +102,7 @@ fn one(
             if let Some(from) = &channel.from {
                 compiler.error(
                     from.span(),
-                    "`from` names a field of a text reply; a Modbus channel has `table` and `address`",
+                    "`from` names a field of a message; a Modbus channel has `table` and `address`",
                     "",
                 );
             }
@@ -115,24 +117,26 @@ fn one(
     if let (Sources::Fields(fields), Source::Field { poll, .. }) = (sources, &source) {
         let alien = decoding.needs().find(|name| fields.get(*name) != Some(poll));
         if let Some(name) = alien {
-            compiler.error(whole, format!("`{name}` is no field of the poll that the channel comes from"), "");
+            let message = format!("`{name}` is no field of the message that the channel comes from");
+            compiler.error(whole, message, "");
         }
     }
     Some(DeviceChannel {
         id: id?,
         unit: unit.filter(|unit| !unit.is_empty()).map(Arc::from),
         kind,
-        every: compiler.period(channel.every.as_ref()).unwrap_or(period),
+        every: compiler.period(channel.every.as_ref()).unwrap_or(period.max(timing.refresh)),
+        optional: channel.optional,
         source,
         decoding,
         with: Vec::new(),
     })
 }
 
-/// Refuses keys of Modbus in a text profile.
+/// Refuses keys of Modbus in a profile of messages.
 fn foreign(channel: &ChannelFile, compiler: &mut Compiler<'_>) {
     compiler.only_with(
-        "text",
+        "text\" or \"frame",
         &[
             ("table", channel.table.as_ref().map(Spanned::span)),
             ("address", channel.address.as_ref().map(Spanned::span)),
@@ -157,14 +161,14 @@ fn field(
             whole,
             &format!("{path}.from"),
             "a channel has no `from`",
-            "from = the name of a field of a reply",
+            "from = the name of a field of a message",
         );
         return None;
     };
     let found = fields.get_key_value(from.get_ref().as_str());
     if found.is_none() {
         let help = did_you_mean(from.get_ref(), "fields", fields.keys().map(|name| &**name));
-        compiler.error(from.span(), format!("no reply has the field `{}`", from.get_ref()), help);
+        compiler.error(from.span(), format!("no message has the field `{}`", from.get_ref()), help);
     }
     found.map(|(name, _)| Arc::clone(name))
 }

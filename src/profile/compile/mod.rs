@@ -4,9 +4,11 @@
 //! instrument. Both go the same way, so what was checked is what is used.
 
 mod channel;
+mod framing;
+mod identify;
 mod law;
+mod message;
 mod modbus;
-mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -20,10 +22,11 @@ use crate::document::Number;
 use crate::document::Problems;
 use crate::document::Source;
 
-use super::device::{Device, DeviceEngine, Timing};
-use super::schema::{EngineWord, ModeWord, ProfileFile, Reserved, TimingFile};
+use super::device::{Alphabet, Device, DeviceEngine, Timing};
+use super::schema::{EngineWord, ModeWord, ProfileFile, TimingFile};
 use super::text::substitute;
 
+pub(super) use identify::probes;
 pub(crate) use law::table;
 
 /// The shortest period that can be asked for: below it the operating system's timers decide, not the file.
@@ -50,25 +53,20 @@ pub(super) fn compile(
     whole: &Range<usize>,
     compiler: &mut Compiler<'_>,
 ) -> Option<Device> {
-    compiler.reserved("[[listen]]", &file.listen);
-    compiler.reserved("[[identify]]", &file.identify);
-    if let Some(mode) = file.mode.as_ref().filter(|mode| *mode.get_ref() == ModeWord::Listen) {
-        compiler.unsupported(mode.span(), "mode = \"listen\"");
-    }
     let timing = compiler.timing(&file.timing);
     let Some(engine) = &file.engine else {
-        compiler.missing(whole, "engine", "the profile has no `engine`", "engine = \"text\" or \"modbus\"");
+        compiler.missing(whole, "engine", "the profile has no `engine`", "engine = \"text\", \"frame\" or \"modbus\"");
         return None;
     };
     let (engine, sources) = match engine.get_ref() {
-        EngineWord::Frame => {
-            compiler.unsupported(engine.span(), "engine = \"frame\"");
-            return None;
-        }
-        EngineWord::Text => {
-            compiler.only_with("text", &[("[modbus]", file.modbus.as_ref().map(Spanned::span))]);
-            let (text, fields) = text::device(file, whole, compiler)?;
-            (DeviceEngine::Text(text), channel::Sources::Fields(fields))
+        EngineWord::Text | EngineWord::Frame => {
+            let (alphabet, word) = match engine.get_ref() {
+                EngineWord::Text => (Alphabet::Text, "text"),
+                _ => (Alphabet::Bytes, "frame"),
+            };
+            compiler.only_with(word, &[("[modbus]", file.modbus.as_ref().map(Spanned::span))]);
+            let (device, fields) = message::device(file, alphabet, whole, compiler)?;
+            (DeviceEngine::Messages(device), channel::Sources::Fields(fields))
         }
         EngineWord::Modbus => {
             compiler.only_with(
@@ -77,6 +75,11 @@ pub(super) fn compile(
                     ("framing", file.framing.as_ref().map(Spanned::span)),
                     ("[[on_connect]]", file.on_connect.first().map(Spanned::span)),
                     ("[[poll]]", file.poll.first().map(Spanned::span)),
+                    ("[[listen]]", file.listen.first().map(Spanned::span)),
+                    (
+                        "mode = \"listen\"",
+                        file.mode.as_ref().filter(|mode| *mode.get_ref() == ModeWord::Listen).map(Spanned::span),
+                    ),
                 ],
             );
             let (modbus, order) = modbus::device(file, compiler);
@@ -84,7 +87,7 @@ pub(super) fn compile(
             (DeviceEngine::Modbus(modbus), sources)
         }
     };
-    let channels = channel::channels(file, &sources, whole, compiler);
+    let channels = channel::channels(file, &sources, &timing, whole, compiler);
     Some(Device { profile: Arc::clone(id), timing, engine, channels })
 }
 
@@ -98,18 +101,6 @@ impl Compiler<'_> {
         if !self.cuts.iter().any(|cut| cut == path) {
             self.error(table.clone(), message, help);
         }
-    }
-
-    /// Refuses a part of the grammar that this version can't do.
-    pub(super) fn reserved(&mut self, key: &str, value: &Reserved) {
-        if let Some(value) = value {
-            self.unsupported(value.span(), key);
-        }
-    }
-
-    fn unsupported(&mut self, span: Range<usize>, key: &str) {
-        let message = format!("`{key}` belongs to the grammar, but this version of the bridge can't do it yet");
-        self.error(span, message, "use a newer version, or a profile without it");
     }
 
     /// Refuses keys that belong to other engines.
@@ -156,12 +147,25 @@ impl Compiler<'_> {
         Some(every.get_ref().0)
     }
 
+    /// A duration that may hold parameters.
+    fn duration(&mut self, given: &Spanned<String>) -> Duration {
+        let text = self.substituted(given.get_ref());
+        match DurationText::parse(&text) {
+            Some(duration) => duration.0,
+            None => {
+                let message = format!("`{text}` is no duration such as \"250ms\", \"5s\" or \"10min\"");
+                self.error(given.span(), message, "");
+                Duration::ZERO
+            }
+        }
+    }
+
     fn timing(&mut self, file: &TimingFile) -> Timing {
         let standard = Timing::default();
-        let or = |given: &Option<Spanned<DurationText>>, standard| given.as_ref().map_or(standard, |d| d.get_ref().0);
         if let Some(reply) = file.reply.as_ref().filter(|reply| reply.get_ref().0.is_zero()) {
             self.error(reply.span(), "`reply` can't be zero: no device answers at once", "");
         }
+        let or = |given: &Option<Spanned<DurationText>>, standard| given.as_ref().map_or(standard, |d| d.get_ref().0);
         Timing {
             reply: or(&file.reply, standard.reply),
             turnaround: or(&file.turnaround, standard.turnaround),
@@ -169,6 +173,7 @@ impl Compiler<'_> {
             gap: or(&file.gap, standard.gap),
             after_connect: or(&file.after_connect, standard.after_connect),
             warm_up: or(&file.warm_up, standard.warm_up),
+            refresh: file.refresh.as_ref().map_or(standard.refresh, |refresh| self.duration(refresh)),
         }
     }
 }

@@ -76,7 +76,7 @@ fn a_conversation_goes_step_by_step() {
 #[test]
 fn a_conversation_gives_its_values_at_its_end() {
     let mut device = gauge_controller();
-    let DeviceEngine::Text(text) = &mut device.engine else { panic!() };
+    let DeviceEngine::Messages(text) = &mut device.engine else { panic!() };
     text.polls[0].steps[0].expect = Some(Pattern::parse("{s1:i}").unwrap());
     text.polls[0].steps[1].expect = Some(Pattern::parse("{p1:f}").unwrap());
     let mut bench = bench(constant("g", device, 8.34e-3));

@@ -17,7 +17,7 @@ fn everything_said(bench: &mut Bench, device: &Device) -> Vec<(Arc<str>, Outcome
         }
     };
     match &device.engine {
-        DeviceEngine::Text(text) => {
+        DeviceEngine::Messages(text) => {
             for message in text.polls.iter().flat_map(|poll| &poll.steps).filter_map(|step| step.send.as_ref()) {
                 take(bench.told(message, Instant::now()));
             }

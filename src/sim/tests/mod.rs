@@ -14,8 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::model::{Kind, LineSettings, Parity, Reason};
 use crate::profile::{
-    Decoding, Device, DeviceChannel, DeviceEngine, FieldRef, Framing, ModbusDevice, Order, Pattern, QualityMap, Raw,
-    Register, RegisterType, Scaling, Source, Step, Table, TextDevice, TextPoll, Timing, Verdict,
+    Alphabet, Decoding, Device, DeviceChannel, DeviceEngine, FieldRef, Framing, MessageDevice, MessagePoll,
+    ModbusDevice, Order, Pattern, QualityMap, Raw, Register, RegisterType, Scaling, Source, Step, Table, Timing,
+    Verdict,
 };
 
 use super::{Place, Scenario, Sim, SimHandle, SimInstrument, SimSettings};
@@ -33,6 +34,7 @@ fn channel(id: &str, unit: Option<&str>, source: Source, decoding: Decoding) -> 
         unit: unit.map(Arc::from),
         kind: if unit.is_some() { Kind::Gauge } else { Kind::State },
         every: Duration::from_millis(100),
+        optional: false,
         source,
         decoding,
         with: Vec::new(),
@@ -45,15 +47,17 @@ fn text_device(polls: &[&[(&str, &str)]], channels: Vec<DeviceChannel>) -> Devic
         expect: (!expect.is_empty()).then(|| Pattern::parse(expect).unwrap()),
         wait: Duration::ZERO,
     };
-    let poll = |steps: &&[(&str, &str)]| TextPoll {
+    let poll = |steps: &&[(&str, &str)]| MessagePoll {
         every: Duration::from_millis(100),
         steps: steps.iter().map(step).collect(),
     };
     Device {
         profile: "test".into(),
         timing: Timing::default(),
-        engine: DeviceEngine::Text(TextDevice {
-            framing: Framing::Terminator(b"\r".to_vec()),
+        engine: DeviceEngine::Messages(MessageDevice {
+            alphabet: Alphabet::Text,
+            listens: Vec::new(),
+            framing: Framing::terminated(b"\r"),
             on_connect: Vec::new(),
             polls: polls.iter().map(poll).collect(),
         }),

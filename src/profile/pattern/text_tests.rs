@@ -47,7 +47,10 @@ fn dirt_is_refused_and_shown() {
         assert_eq!(one("{v:d5}", dirt), None, "{}", printable(dirt));
     }
     let mismatch = read("{v:d5}", b"02\0\xFF3").unwrap_err();
-    assert_eq!(mismatch.to_string(), "expected `{v:d5}`, got `02<NUL><xFF>3`");
+    assert_eq!(
+        mismatch.to_string(),
+        "expected `{v:d5}`, got `02<NUL><xFF>3`: a character came with a wrong parity, or another line speed"
+    );
     assert_eq!(one("{v:f}", b"1.2.3"), None);
     assert_eq!(one("{v:f}", b"1e"), None);
     assert_eq!(one("{v:w}", b"a b"), None);
