@@ -6,9 +6,7 @@
 use tokio::time::{Instant, sleep};
 
 use crate::link::Wire;
-use crate::model::Outcome;
 use crate::model::Reading;
-use crate::model::Reason;
 use crate::profile::Cut;
 use crate::profile::Device;
 use crate::profile::DeviceChannel;
@@ -57,9 +55,7 @@ impl TextDriver {
         let channels = spec.into_iter().flat_map(|spec| &spec.channels);
         let reading = |index: &usize| {
             let channel = self.channels.get(*index)?;
-            let raw = fields.get(channel.field());
-            let outcome = raw.map_or(Outcome::Bad(Reason::ABSENT), |raw| channel.evaluate(raw, fields));
-            Some(Reading { channel: *index, outcome })
+            Some(Reading { channel: *index, outcome: channel.read(fields) })
         };
         channels.filter_map(reading).collect()
     }

@@ -90,7 +90,12 @@ pub enum Unencodable {
 
 impl TextState {
     fn is(&self, text: &str) -> bool {
-        if self.open { text.starts_with(&*self.word) } else { text == &*self.word }
+        match (self.open, &*self.word) {
+            // `*` alone is any word that is no number.
+            (true, "") => Raw::text(text).number().is_none(),
+            (true, word) => text.starts_with(word),
+            (false, word) => text == word,
+        }
     }
 }
 
@@ -149,6 +154,14 @@ impl Decoding {
         }
     }
 
+    /// Why the status of an exchange says that there is no value.
+    pub(super) fn objection(&self, others: &Fields) -> Option<Reason> {
+        match self.quality.as_ref()?.verdict(others) {
+            Verdict::Bad(reason) => Some(reason.clone()),
+            Verdict::Good | Verdict::Uncertain(_) => None,
+        }
+    }
+
     fn law(&self, others: &Fields) -> Option<&Scaling> {
         let fits =
             |case: &&Case| case.when.iter().all(|(field, code)| field.of(others).is_some_and(|raw| same(code, &raw)));
@@ -199,7 +212,7 @@ impl Decoding {
             fields.set(own, Raw::Float(*sentinel));
             return Ok(());
         }
-        if let Some((state, _)) = self.texts.iter().find(|(_, named)| named == reason) {
+        if let Some((state, _)) = self.texts.iter().find(|(state, named)| named == reason && !state.word.is_empty()) {
             fields.set(own, Raw::Text(Arc::clone(&state.word)));
             return Ok(());
         }

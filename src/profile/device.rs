@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use crate::model::Kind;
 use crate::model::Outcome;
+use crate::model::Reason;
 
 use super::decoding::{Decoding, Unencodable};
 use super::framing::Framing;
 use super::pattern::Pattern;
 use super::pattern::hex_of;
+use super::raw::{FieldRef, whole_of};
 use super::register::Register;
 use super::text::printable;
 use super::{Fields, Raw};
@@ -195,6 +197,8 @@ pub enum Source {
         poll: usize,
         /// The field's name.
         name: Arc<str>,
+        /// The bits of it that count, first and last; all where there are none.
+        bits: Option<(u8, u8)>,
     },
     /// Modbus registers.
     Register(Register),
@@ -209,6 +213,25 @@ impl DeviceChannel {
         }
     }
 
+    /// Its raw value among those of an exchange.
+    pub fn raw(&self, fields: &Fields) -> Option<Raw> {
+        match &self.source {
+            Source::Field { name, bits: Some(bits), .. } => {
+                FieldRef { name: Arc::clone(name), bits: Some(*bits) }.of(fields)
+            }
+            _ => fields.get(self.field()).cloned(),
+        }
+    }
+
+    /// Makes an outcome of the raw values of an exchange. Where its own is not among them, as in the refusal of an
+    /// instrument, the status may say why.
+    pub fn read(&self, fields: &Fields) -> Outcome {
+        match self.raw(fields) {
+            Some(raw) => self.evaluate(&raw, fields),
+            None => Outcome::Bad(self.decoding.objection(fields).unwrap_or(Reason::ABSENT)),
+        }
+    }
+
     /// Makes an outcome of a raw value; `others` are the raw values of the same exchange.
     pub fn evaluate(&self, raw: &Raw, others: &Fields) -> Outcome {
         self.decoding.evaluate(raw, others)
@@ -216,7 +239,17 @@ impl DeviceChannel {
 
     /// Sets the fields so that [`Self::evaluate`] gives this outcome, as near as the raw form allows: for simulators.
     pub fn encode(&self, outcome: &Outcome, fields: &mut Fields) -> Result<(), Unencodable> {
-        self.decoding.encode(outcome, self.field(), fields)
+        let Source::Field { name, bits: Some(bits), .. } = &self.source else {
+            return self.decoding.encode(outcome, self.field(), fields);
+        };
+        // Other bits of the field are other channels'.
+        let whole = fields.get(name).cloned();
+        self.decoding.encode(outcome, name, fields)?;
+        let own = fields.get(name).cloned().unwrap_or(Raw::Integer(0));
+        fields.set(name, whole.unwrap_or(Raw::Integer(0)));
+        let own = own.number().and_then(|number| whole_of(number.round())).map_or(own, Raw::Integer);
+        FieldRef { name: Arc::clone(name), bits: Some(*bits) }.set(fields, &own);
+        Ok(())
     }
 }
 

@@ -49,7 +49,7 @@ pub enum TextError {
     FieldInMessage(String),
     /// A field form that does not exist.
     #[error(
-        "`{{{name}:{form}}}`: the form is f, i, w, d5 (digits), x4 (hex digits), w6 (characters), a8 (any bytes) or m4e2 (mantissa and exponent)"
+        "`{{{name}:{form}}}`: the form is f, i, w, d5 (digits), x4 (hex digits), xf32 (a float in hex digits), w6 (characters), a8 (any bytes) or m4e2 (mantissa and exponent)"
     )]
     Form {
         /// The field.

@@ -165,11 +165,7 @@ fn evaluated<'a>(
     fields: &'a Fields,
 ) -> impl Iterator<Item = (Arc<str>, Outcome)> + 'a {
     device.channels.iter().filter_map(move |channel| match &channel.source {
-        Source::Field { poll, name } if *poll == source => {
-            let raw = fields.get(name);
-            let outcome = raw.map_or(Outcome::Bad(Reason::ABSENT), |raw| channel.evaluate(raw, fields));
-            Some((Arc::clone(&channel.id), outcome))
-        }
+        Source::Field { poll, .. } if *poll == source => Some((Arc::clone(&channel.id), channel.read(fields))),
         _ => None,
     })
 }

@@ -81,9 +81,7 @@ fn fed_by(device: &Device, poll: usize) -> impl Iterator<Item = (usize, &DeviceC
 
 /// What a reader gets out of the fields of a whole poll.
 fn given(device: &Device, poll: usize, read: &Fields) -> Vec<(usize, Outcome)> {
-    fed_by(device, poll)
-        .filter_map(|(index, channel)| Some((index, channel.evaluate(read.get(channel.field())?, read))))
-        .collect()
+    fed_by(device, poll).map(|(index, channel)| (index, channel.read(read))).collect()
 }
 
 /// The answers of these steps, terminators included, and the fields that a reader finds in them.

@@ -449,3 +449,32 @@ type = "f32"
         assert!(problems.contains(expected), "{from} -> {to}:\n{problems}");
     }
 }
+
+#[test]
+fn a_refusal_names_its_reason_and_bits_can_be_channels() {
+    let body = r#"engine = "text"
+framing = { terminator = ";FF" }
+[[poll]]
+steps = [{ send = "@253PR1?", expect = ["@253ACK{p:w} {s:x2}", "@253NAK{nak:i}"] }]
+[[channel]]
+id = "pressure"
+from = "p"
+quality = { from = "nak", 160 = "bad:unknown_message", other = "good" }
+text = { OFF = "off", "*" = "no_number" }
+[[channel]]
+id = "state"
+kind = "state"
+from = "s[4..7]"
+"#;
+    for (reply, expected) in [
+        ("@253ACK1.10e-9 83;FF", "pressure = 1.1e-9, state = 8"),
+        ("@253ACKOFF 10;FF", "pressure = \"bad:off\", state = 1"),
+        ("@253ACKLO<x3C>E-11 1F;FF", "pressure = \"bad:no_number\", state = 1"),
+        ("@253NAK160;FF", "pressure = \"bad:unknown_message\", state = \"bad:absent\""),
+        ("@253NAK161;FF", "pressure = \"bad:absent\""),
+    ] {
+        let vector = format!("exchange = [[\"@253PR1?;FF\", \"{reply}\"]]\nexpect = {{ {expected} }}");
+        let problems = with_vector(body, &vector).verify();
+        assert!(problems.is_empty(), "{problems}");
+    }
+}

@@ -20,7 +20,7 @@ use super::super::{ModbusDriver, Polled, driver};
 use super::*;
 
 pub(super) fn text_channel(name: Arc<str>) -> DeviceChannel {
-    channel(Arc::clone(&name), Source::Field { poll: 0, name })
+    channel(Arc::clone(&name), Source::Field { poll: 0, name, bits: None })
 }
 
 fn channel(id: Arc<str>, source: Source) -> DeviceChannel {

@@ -10,7 +10,7 @@ use crate::document::did_you_mean;
 use crate::model::Kind;
 
 use super::super::device::{DeviceChannel, ModbusDevice, Source, Timing};
-use super::super::raw::is_name;
+use super::super::raw::{FieldRef, is_name};
 use super::super::register::{Order, RegisterType};
 use super::super::schema::{ChannelFile, KindWord, ProfileFile};
 use super::message::FieldsOfPolls;
@@ -93,10 +93,10 @@ fn one(
     let (source, period) = match sources {
         Sources::Fields(fields) => {
             foreign(channel, compiler);
-            let source = field(&path, &whole, channel, fields, compiler)?;
-            let poll = fields.get(&source).copied()?;
+            let FieldRef { name, bits } = field(&path, &whole, channel, fields, compiler)?;
+            let poll = fields.get(&name).copied()?;
             let every = polled_every(file, poll, compiler);
-            (Source::Field { poll, name: source }, every)
+            (Source::Field { poll, name, bits }, every)
         }
         Sources::Registers { device, order } => {
             if let Some(from) = &channel.from {
@@ -155,7 +155,7 @@ fn field(
     channel: &ChannelFile,
     fields: &FieldsOfPolls,
     compiler: &mut Compiler<'_>,
-) -> Option<Arc<str>> {
+) -> Option<FieldRef> {
     let Some(from) = &channel.from else {
         compiler.missing(
             whole,
@@ -165,12 +165,12 @@ fn field(
         );
         return None;
     };
-    let found = fields.get_key_value(from.get_ref().as_str());
+    let found = FieldRef::parse(from.get_ref()).filter(|field| fields.contains_key(&field.name));
     if found.is_none() {
         let help = did_you_mean(from.get_ref(), "fields", fields.keys().map(|name| &**name));
         compiler.error(from.span(), format!("no message has the field `{}`", from.get_ref()), help);
     }
-    found.map(|(name, _)| Arc::clone(name))
+    found
 }
 
 /// The period of a poll, by its place after `for` was expanded.

@@ -49,6 +49,8 @@ enum Form {
     /// So many characters: digits, the first of which may be a minus sign.
     Decimal(usize),
     Hex(usize),
+    /// Eight hex digits of a single float, the high ones first.
+    HexFloat,
     Word,
     /// So many printable characters.
     Characters(usize),
@@ -232,6 +234,7 @@ impl Field {
             Form::Integer => "i".to_owned(),
             Form::Decimal(length) => format!("d{length}"),
             Form::Hex(length) => format!("x{length}"),
+            Form::HexFloat => "xf32".to_owned(),
             Form::Word => "w".to_owned(),
             Form::Characters(length) => format!("w{length}"),
             Form::Any(length) => format!("a{length}"),
@@ -248,6 +251,7 @@ impl Form {
             "f" => Self::Float,
             "i" => Self::Integer,
             "w" => Self::Word,
+            "xf32" => Self::HexFloat,
             _ => match text.split_at_checked(1)? {
                 ("d", digits) => Self::Decimal(length(digits)?),
                 ("x", digits) => Self::Hex(length(digits)?),
@@ -266,6 +270,7 @@ impl Form {
         match self {
             Self::Decimal(length) | Self::Hex(length) | Self::Characters(length) | Self::Any(length) => Some(length),
             Self::Mantissa(digits, exponent) => Some(digits + exponent),
+            Self::HexFloat => Some(8),
             Self::Float | Self::Integer | Self::Word => None,
         }
     }
@@ -278,6 +283,7 @@ impl Form {
             Self::Decimal(1) => "([0-9])".to_owned(),
             Self::Decimal(length) => format!("([0-9]{{{length}}}|-[0-9]{{{}}})", length - 1),
             Self::Hex(length) => format!("([0-9A-Fa-f]{{{length}}})"),
+            Self::HexFloat => "([0-9A-Fa-f]{8})".to_owned(),
             Self::Characters(length) => format!(r"([\x20-\x7E]{{{length}}})"),
             Self::Any(length) => format!("(.{{{length}}})"),
             Self::Mantissa(digits, exponent) => format!("([0-9]{{{}}})", digits + exponent),
@@ -293,6 +299,7 @@ impl Form {
             Self::Float => Raw::Float(text.parse().ok()?),
             Self::Integer | Self::Decimal(_) => Raw::Integer(text.parse().ok()?),
             Self::Hex(_) => Raw::Integer(i128::from_str_radix(text, 16).ok()?),
+            Self::HexFloat => Raw::Float(f32::from_bits(u32::from_str_radix(text, 16).ok()?).into()),
             Self::Word => Raw::text(text),
             Self::Characters(_) | Self::Any(_) => Raw::text(text.trim_matches(' ')),
             Self::Mantissa(digits, _) => {
@@ -314,6 +321,8 @@ impl Form {
             Self::Hex(length) => {
                 Some(whole()?).filter(|w| *w >= 0).map(|w| format!("{w:0length$X}")).filter(|text| text.len() == length)
             }
+            #[expect(clippy::cast_possible_truncation, reason = "what a single float can't hold exactly is rounded")]
+            Self::HexFloat => raw.number().map(|number| format!("{:08X}", (number as f32).to_bits())),
             Self::Word => Some(word(raw)),
             Self::Characters(length) | Self::Any(length) => {
                 let word = match raw {

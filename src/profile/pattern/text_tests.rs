@@ -149,3 +149,36 @@ proptest! {
         drop(Pattern::regex(&source, 10));
     }
 }
+
+#[test]
+fn checksums_words_of_a_length_and_exponents() {
+    use crate::profile::checksum::{ChecksumEncoding, ChecksumKind};
+    let sum = Some(Checksum { kind: ChecksumKind::Mod64, encoding: ChecksumEncoding::Byte, from: 0, to: None });
+    // Thyracont V1 and V2: 982.2 mbar; 973.4 mbar, and over range.
+    let v1 = Pattern::text("001M{v:m4e2}{ck}", sum).unwrap();
+    let read = v1.read(b"001M982122V").unwrap();
+    assert_eq!(read.get("v"), Some(&Raw::Float(9821e22)));
+    assert_eq!(v1.write(&read), Ok(b"001M982122V".to_vec()));
+    assert_eq!(v1.read(b"001M982122W").unwrap_err().why, Misfit::Checksum);
+    let v2 = Pattern::text("0011MV{_:d2}{v:w}{ck}", sum).unwrap();
+    assert_eq!(v2.read(b"0011MV079.734e2h").unwrap().get("v").and_then(Raw::number), Some(973.4));
+    assert_eq!(v2.read(b"0011MV02ORh").unwrap().get("v"), Some(&Raw::text("OR")));
+    let forms = Pattern::text("1074006{v:m4e2}", None).unwrap().or(Pattern::text("1074006{v:w6}", None).unwrap());
+    assert_eq!(forms.read(b"1074006NO_DEF").unwrap().get("v"), Some(&Raw::text("NO_DEF")));
+    let mut fields = Fields::new();
+    for (raw, written) in [
+        (Raw::Float(1000e20), &b"1074006100020"[..]),
+        (Raw::Float(0.0), b"1074006000000"),
+        (Raw::Float(12.0), b"1074006001200"),
+        (Raw::text("_RANGE"), b"1074006_RANGE"),
+    ] {
+        fields.set(&"v".into(), raw);
+        assert_eq!(forms.write(&fields), Ok(written.to_vec()));
+    }
+    fields.set(&"v".into(), Raw::Float(1e110));
+    assert!(Pattern::parse("{v:m4e2}").unwrap().write(&fields).is_err());
+    assert_eq!(one("{_:a3}{v:i}", b"\xFFx 12"), Some(Raw::Integer(12)));
+    // Bronkhorst ProPar: 5023.96.
+    assert_eq!(one("{v:xf32}", b"459CFFAE"), Some(Raw::Float(f64::from(5023.96_f32))));
+    assert!(matches!(Pattern::parse("{ck}"), Err(TextError::NoChecksum)));
+}

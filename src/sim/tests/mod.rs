@@ -67,7 +67,7 @@ fn text_device(polls: &[&[(&str, &str)]], channels: Vec<DeviceChannel>) -> Devic
 
 /// An IMPAC pyrometer: tenths of a degree in five digits, two of its sentinels, emissivity in per mille.
 fn pyrometer(address: &str) -> Device {
-    let field = |poll, name: &str| Source::Field { poll, name: name.into() };
+    let field = |poll, name: &str| Source::Field { poll, name: name.into(), bits: None };
     let temperature = Decoding {
         sentinels: vec![(88_880.0, Reason::named("over_range")), (77_770.0, Reason::named("not_ready"))],
         ..linear(0.1)
@@ -90,7 +90,7 @@ fn gauge_controller() -> Device {
         }),
         ..linear(1.0)
     };
-    let source = Source::Field { poll: 0, name: "p1".into() };
+    let source = Source::Field { poll: 0, name: "p1".into(), bits: None };
     text_device(
         &[&[("PR1\r", "\u{6}"), ("\u{5}", "{s1:i},{p1:f}")]],
         vec![channel("pressure_1", Some("mbar"), source, pressure)],
