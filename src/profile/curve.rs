@@ -39,14 +39,19 @@ impl Scaling {
         }
     }
 
-    /// A raw number that gives this number, if there is one and it can be found. A polynomial of a degree above 1 has none.
+    /// A raw number that gives this number, if there is one; of several, the least one that is not negative.
     pub fn invert(&self, value: f64) -> Option<f64> {
         match self {
             Self::Linear { scale, offset } => (*scale != 0.0).then(|| (value - offset) / scale),
             Self::Pow10 { a, b } => (*a != 0.0 && value > 0.0).then(|| (value.log10() - b) / a),
             Self::Poly(c) => match c.as_slice() {
                 [offset, scale] if *scale != 0.0 => Some((value - offset) / scale),
-                _ => None,
+                [constant, rest @ ..] => {
+                    let shifted = [&[constant - value], rest].concat();
+                    let roots = roots(&shifted);
+                    roots.iter().copied().find(|raw| *raw >= 0.0).or_else(|| roots.last().copied())
+                }
+                [] => None,
             },
             Self::Table(points) => {
                 let swapped = points.iter().map(|(raw, value)| (*value, *raw));
@@ -61,6 +66,56 @@ impl Scaling {
 fn scaled(raw: f64, scale: f64) -> f64 {
     let inverse = (1.0 / scale).round();
     if inverse.is_finite() && inverse.abs() > 1.0 && 1.0 / inverse == scale { raw / inverse } else { raw * scale }
+}
+
+/// The real roots of a polynomial, rising. Between two roots of its derivative there is at most one, found by halving;
+/// none where it only touches zero between two steps of `f64`.
+fn roots(c: &[f64]) -> Vec<f64> {
+    let degree = c.iter().rposition(|c| *c != 0.0).unwrap_or(0);
+    let (Some(leading), Some(lower)) = (c.get(degree), c.get(..degree)) else { return Vec::new() };
+    if degree == 0 {
+        return Vec::new();
+    }
+    let at = |x: f64| lower.iter().rev().fold(*leading, |sum, c| sum * x + c);
+    // Cauchy's bound: no root lies farther from zero.
+    let bound = 1.0 + lower.iter().map(|c| (c / leading).abs()).fold(0.0, f64::max);
+    if !bound.is_finite() {
+        return Vec::new();
+    }
+    let derivative: Vec<f64> = (1_u32..).zip(c.iter().skip(1)).map(|(power, c)| f64::from(power) * c).collect();
+    let mut edges = vec![-bound];
+    edges.extend(roots(&derivative).into_iter().filter(|x| x.abs() < bound));
+    edges.push(bound);
+    let mut found: Vec<f64> = Vec::new();
+    for (low, high) in edges.iter().zip(edges.iter().skip(1)) {
+        if let Some(root) = crossing(&at, *low, *high)
+            && found.last() != Some(&root)
+        {
+            found.push(root);
+        }
+    }
+    found
+}
+
+/// Where a function that rises or falls throughout crosses zero, to the last bit.
+fn crossing(at: &impl Fn(f64) -> f64, mut low: f64, mut high: f64) -> Option<f64> {
+    if at(low) == 0.0 {
+        return Some(low);
+    }
+    if at(high) == 0.0 {
+        return Some(high);
+    }
+    let below = at(low) < 0.0;
+    if below == (at(high) < 0.0) {
+        return None;
+    }
+    loop {
+        let middle = low + (high - low) / 2.0;
+        if middle <= low || middle >= high {
+            return Some(middle);
+        }
+        if (at(middle) < 0.0) == below { low = middle } else { high = middle }
+    }
 }
 
 fn interpolate(points: impl Iterator<Item = (f64, f64)>, at: f64) -> Result<f64, Reason> {
@@ -83,6 +138,8 @@ fn interpolate(points: impl Iterator<Item = (f64, f64)>, at: f64) -> Result<f64,
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -111,6 +168,34 @@ mod tests {
         assert_eq!(table.invert(7.5), Some(2.5));
     }
 
+    proptest! {
+        #[test]
+        fn a_polynomial_is_inverted_wherever_it_has_an_answer(
+            c in prop::collection::vec(-100.0..100.0_f64, 1..6),
+            raw in -1e4..1e4_f64,
+        ) {
+            let law = Scaling::Poly(c.clone());
+            let value = law.apply(raw).unwrap();
+            // Where the curve is all but flat, no step of f64 may hit the value: there is an answer to within a rounding.
+            let scale = c.iter().rev().fold(0.0, |sum: f64, c| sum * raw.abs() + c.abs());
+            if let Some(found) = law.invert(value) {
+                let reached = law.apply(found).unwrap();
+                let room = 1e-9 * c.iter().rev().fold(scale, |sum: f64, c| sum.max(c.abs() * found.abs().max(1.0)));
+                prop_assert!((reached - value).abs() <= room.max(1e-6 * value.abs()), "{found} gives {reached}, not {value}");
+            }
+        }
+
+        #[test]
+        fn a_rising_polynomial_is_inverted_back_to_where_it_came_from(
+            c in prop::collection::vec(0.01..10.0_f64, 2..6),
+            raw in 0.0..65535.0_f64,
+        ) {
+            let law = Scaling::Poly(c);
+            let found = law.invert(law.apply(raw).unwrap()).unwrap();
+            prop_assert!((found - raw).abs() <= 1e-6 * raw.max(1.0), "{found} for {raw}");
+        }
+    }
+
     #[test]
     fn laws_are_inverted() {
         for law in [
@@ -122,7 +207,10 @@ mod tests {
             let raw = law.invert(law.apply(4321.0).unwrap()).unwrap();
             assert!((raw - 4321.0).abs() < 1e-6, "{law:?}: {raw}");
         }
-        assert_eq!(Scaling::Poly(vec![0.0, 1.0, 1.0]).invert(2.0), None);
+        assert_eq!(Scaling::Poly(vec![0.0, 1.0, 1.0]).invert(2.0), Some(1.0), "of 1 and -2");
+        assert_eq!(Scaling::Poly(vec![1.0, 0.0, 1.0]).invert(0.5), None, "x^2 + 1 is never 0.5");
+        assert_eq!(Scaling::Poly(vec![7.0]).invert(7.0), None, "every raw number gives 7");
+        assert_eq!(Scaling::Poly(vec![7.0, 0.0, 0.0]).invert(7.0), None);
         assert_eq!(Scaling::Pow10 { a: 1.0, b: 0.0 }.invert(-1.0), None);
     }
 }
