@@ -18,4 +18,4 @@ mod values;
 pub use nearest::{did_you_mean, nearest};
 pub use problem::{Problem, Problems, Severity, Source};
 pub use read::{Document, read, read_masked};
-pub use values::{DurationText, Number, Scalar};
+pub use values::{DurationText, Number, Open, Scalar};

@@ -1,10 +1,11 @@
 //! Values as people write them: durations, numbers, scalars.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, Unexpected, Visitor};
 
 /// A duration written as text: `"250ms"`, `"5s"`, `"10min"`, `"2h 30min"`. Never negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +83,42 @@ impl Visitor<'_> for NumberVisitor {
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NumberVisitor)
+    }
+}
+
+/// A value, or a text that becomes one when parameters are put in: `280`, `"{address}"`, `"CDAB"`, `"{order}"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Open<T> {
+    /// Written as it is.
+    Plain(T),
+    /// Written as text with parameters in braces.
+    Text(String),
+}
+
+struct OpenVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OpenVisitor<T> {
+    type Value = Open<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a plain value, or a text with `{parameters}`")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Open<T>, E> {
+        T::deserialize(number.into_deserializer()).map(Open::Plain)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Open<T>, E> {
+        if text.contains('{') {
+            return Ok(Open::Text(text.to_owned()));
+        }
+        T::deserialize(text.into_deserializer()).map(Open::Plain)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Open<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OpenVisitor(PhantomData))
     }
 }
 

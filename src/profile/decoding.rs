@@ -18,6 +18,9 @@ use super::{Fields, Raw};
 /// The reason of a status that the profile's `quality` does not list: nobody knows what it means, so it is no value.
 pub(super) const UNKNOWN_STATUS: &str = "unknown_status";
 
+/// The reason where a setting that says what the raw value means (its unit, say) could not be read.
+pub(super) const UNKNOWN_SETTING: &str = "unknown_setting";
+
 /// How a channel's raw value becomes an outcome.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Decoding {
@@ -174,7 +177,8 @@ impl Decoding {
         self.quality.iter().map(|quality| &quality.from.name).chain(conditions)
     }
 
-    /// Sets the fields so that evaluation gives this outcome: `own` to the raw value, and the status beside it.
+    /// Sets the fields so that evaluation gives this outcome: `own` to the raw value, and the status beside it. Fields that
+    /// already say which case holds are left as they are.
     pub fn encode(&self, outcome: &Outcome, own: &Arc<str>, fields: &mut Fields) -> Result<(), Unencodable> {
         match outcome {
             Outcome::Bad(reason) => self.encode_bad(reason, own, fields),
@@ -187,14 +191,14 @@ impl Decoding {
                     };
                     map.set(&wanted, fields);
                 }
-                let scaling = match (&self.scaling, self.cases.first()) {
+                let scaling = match (self.law(fields), self.cases.first()) {
                     (None, Some(case)) => {
                         for (field, code) in &case.when {
                             field.set(fields, code);
                         }
                         Some(&case.scaling)
                     }
-                    _ => self.law(fields),
+                    (law, _) => law,
                 };
                 let value = value.get();
                 let mut raw = value;

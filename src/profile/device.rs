@@ -8,12 +8,11 @@ use crate::model::Kind;
 use crate::model::Outcome;
 use crate::model::Reason;
 
-use super::decoding::{Decoding, Unencodable};
+use super::decoding::{Decoding, UNKNOWN_SETTING, Unencodable};
 use super::framing::Framing;
-use super::pattern::Pattern;
-use super::pattern::hex_of;
+use super::pattern::{Pattern, hex_of};
 use super::raw::{FieldRef, whole_of};
-use super::register::Register;
+use super::register::{Register, Table};
 use super::text::printable;
 use super::{Fields, Raw};
 
@@ -151,6 +150,31 @@ pub struct ModbusDevice {
     pub functions: BTreeSet<u8>,
 }
 
+impl ModbusDevice {
+    /// Most registers, or bits, of one request: where a profile counts registers, as many bits fit into as many bytes.
+    pub fn most(&self, table: Table) -> u32 {
+        if table.is_bits() { (u32::from(self.max_regs) * 16).min(2_000) } else { u32::from(self.max_regs.min(125)) }
+    }
+
+    /// Most unwanted registers, or bits, between two wanted ones in one request.
+    pub fn gap(&self, table: Table) -> u32 {
+        u32::from(self.max_gap) * if table.is_bits() { 16 } else { 1 }
+    }
+
+    /// Whether two values can be read in one request, with whatever lies between them.
+    pub fn fits_one_request(&self, one: &Register, other: &Register) -> bool {
+        let first = u32::from(one.address.min(other.address));
+        one.table == other.table && one.end().max(other.end()) - first <= self.most(one.table)
+    }
+
+    /// Whether a setting goes along in the request for a value that depends on it: it is near, not only within reach.
+    fn goes_along(&self, value: &Register, setting: &Register) -> bool {
+        let (value_at, setting_at) = (u32::from(value.address), u32::from(setting.address));
+        let between = setting_at.saturating_sub(value.end()).max(value_at.saturating_sub(setting.end()));
+        self.fits_one_request(value, setting) && between <= self.gap(value.table)
+    }
+}
+
 /// One series that a device offers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceChannel {
@@ -169,7 +193,8 @@ pub struct DeviceChannel {
     /// What is made of the raw value.
     pub decoding: Decoding,
     /// Other Modbus channels of this device, by index, whose raw values `decoding` looks at (a status beside a pressure).
-    /// They have to be read in the same request. Empty for message devices, whose fields come together anyway.
+    /// They have to be read in the same request, except those that [`Device::apart`] lists. Empty for message devices, whose
+    /// fields come together anyway.
     pub with: Vec<usize>,
 }
 
@@ -254,6 +279,31 @@ impl DeviceChannel {
 }
 
 impl Device {
+    /// The settings that a Modbus channel depends on and that are too far away, or in another table, to be read in its own
+    /// request (the unit of a pressure, say): they are read before it, in the same poll.
+    pub fn apart(&self, channel: usize) -> impl Iterator<Item = usize> {
+        let own = self.channels.get(channel);
+        let along = move |other: usize| match (&self.engine, own.map(|own| &own.source), self.channels.get(other)) {
+            (DeviceEngine::Modbus(modbus), Some(Source::Register(own)), Some(other)) => match &other.source {
+                Source::Register(register) => other.kind != Kind::Setting || modbus.goes_along(own, register),
+                Source::Field { .. } => true,
+            },
+            _ => true,
+        };
+        own.into_iter().flat_map(|own| own.with.iter().copied()).filter(move |other| !along(*other))
+    }
+
+    /// Makes an outcome of a channel's raw value; `others` are the raw values read with it and the settings read before
+    /// it. Without one of these settings nobody knows what the raw value means, so it is no value.
+    pub fn evaluate(&self, index: usize, raw: &Raw, others: &Fields) -> Option<Outcome> {
+        let channel = self.channels.get(index)?;
+        let known = |setting: usize| self.channels.get(setting).is_some_and(|c| others.get(c.field()).is_some());
+        if !self.apart(index).all(known) {
+            return Some(Outcome::Bad(Reason::named(UNKNOWN_SETTING)));
+        }
+        Some(channel.evaluate(raw, others))
+    }
+
     /// Leaves only the wanted channels and those that they need, and returns where the wanted ones went, in their order.
     /// Polls that feed nothing any more are left out. A channel that is only needed is read as often as what needs it.
     #[must_use]

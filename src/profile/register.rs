@@ -173,6 +173,11 @@ impl Register {
         u32::from(self.address) + u32::from(self.registers)
     }
 
+    /// Its addresses, the first one first.
+    pub fn addresses(&self) -> impl Iterator<Item = u16> {
+        (0..self.registers).map_while(|offset| self.address.checked_add(offset))
+    }
+
     /// Reads the value from exactly its registers, as they came. A coil is one word, 0 or 1.
     pub fn read(&self, words: &[u16]) -> Result<Raw, RegisterError> {
         if words.len() != usize::from(self.registers) {

@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use crate::document::DurationText;
 use crate::document::Number;
+use crate::document::Open;
 use crate::document::Scalar;
 
 use super::checksum::{ChecksumEncoding, ChecksumKind};
@@ -287,7 +288,8 @@ pub(super) struct StepFile {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ModbusFile {
-    pub(super) order: Option<Order>,
+    pub(super) order: Option<Spanned<Open<Order>>>,
+    pub(super) base: Option<Spanned<Open<u16>>>,
     pub(super) max_regs: Option<Spanned<u16>>,
     pub(super) max_gap: Option<u16>,
     pub(super) one_per_request: bool,
@@ -311,11 +313,11 @@ pub(super) struct ChannelFile {
     pub(super) every: Option<Spanned<DurationText>>,
     pub(super) optional: bool,
     pub(super) case: Vec<Spanned<CaseFile>>,
-    pub(super) table: Option<Spanned<Table>>,
-    pub(super) address: Option<Spanned<u16>>,
+    pub(super) table: Option<Spanned<Open<Table>>>,
+    pub(super) address: Option<Spanned<Open<u16>>>,
     #[serde(rename = "type")]
-    pub(super) ty: Option<Spanned<RegisterType>>,
-    pub(super) order: Option<Spanned<Order>>,
+    pub(super) ty: Option<Spanned<Open<RegisterType>>>,
+    pub(super) order: Option<Spanned<Open<Order>>>,
     pub(super) regs: Option<Spanned<u16>>,
     pub(super) bit: Option<Spanned<u8>>,
     pub(super) chars: Option<Spanned<u8>>,

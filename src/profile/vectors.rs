@@ -325,7 +325,7 @@ fn decoded(device: &Device, memory: &Memory) -> Outcomes {
     let mut fields = Fields::new();
     let mut outcomes = Outcomes::new();
     let mut readable = Vec::new();
-    for channel in &device.channels {
+    for (index, channel) in device.channels.iter().enumerate() {
         let Source::Register(register) = &channel.source else { continue };
         match words(register) {
             None => {}
@@ -333,14 +333,16 @@ fn decoded(device: &Device, memory: &Memory) -> Outcomes {
             Some(Some(words)) => match register.read(&words) {
                 Ok(raw) => {
                     fields.set(&channel.id, raw.clone());
-                    readable.push((channel, raw));
+                    readable.push((index, &channel.id, raw));
                 }
                 Err(_) => drop(outcomes.insert(Arc::clone(&channel.id), Outcome::Bad(Reason::MALFORMED))),
             },
         }
     }
-    for (channel, raw) in readable {
-        outcomes.insert(Arc::clone(&channel.id), channel.evaluate(&raw, &fields));
+    for (index, id, raw) in readable {
+        if let Some(outcome) = device.evaluate(index, &raw, &fields) {
+            outcomes.insert(Arc::clone(id), outcome);
+        }
     }
     outcomes
 }

@@ -124,10 +124,12 @@ impl<'a> Space<'a> {
     fn cells(&self) -> Result<BTreeMap<(Table, u16), u16>, u8> {
         let mut fields = Fields::new();
         // A value with a status sets the status too, so it comes after the status' own; what was set by hand comes last.
+        // A setting comes first in any case: the unit that somebody chose is the one in which the value is shown.
         let by_rank = |rank: u8| {
-            self.device.channels.iter().zip(self.shown).filter(move |(channel, shown)| {
-                let own = if shown.is_by_hand() { 2 } else { u8::from(!channel.with.is_empty()) };
-                own == rank
+            self.device.channels.iter().zip(self.shown).filter(move |(channel, shown)| match rank {
+                0 => channel.with.is_empty(),
+                1 => !channel.with.is_empty() && !shown.is_by_hand(),
+                _ => shown.is_by_hand(),
             })
         };
         for (channel, shown) in (0..3).flat_map(by_rank) {
@@ -136,7 +138,7 @@ impl<'a> Space<'a> {
         let mut cells = BTreeMap::new();
         for (_, channel, register) in self.registers() {
             let Some(raw) = fields.get(channel.field()) else { return Err(DEVICE_FAILURE) };
-            let addresses = || (0..register.registers).map(|i| (register.table, register.address.wrapping_add(i)));
+            let addresses = || register.addresses().map(|address| (register.table, address));
             let mut words: Vec<u16> = addresses().map(|at| cells.get(&at).copied().unwrap_or_default()).collect();
             if register.write(raw, &mut words).is_err() {
                 let mut instead = Fields::new();
@@ -157,18 +159,30 @@ impl<'a> Space<'a> {
             if register.table != table || u32::from(register.address) < start || register.end() > end {
                 continue;
             }
-            let words: Vec<u16> =
-                (0..register.registers).map(|i| word(cells, table, register.address.wrapping_add(i))).collect();
+            let words: Vec<u16> = register.addresses().map(|address| word(cells, table, address)).collect();
             if let Ok(raw) = register.read(&words) {
                 fields.set(channel.field(), raw);
                 inside.push(index);
             }
         }
-        let whole = |channel: &DeviceChannel| channel.with.iter().all(|other| inside.contains(other));
+        // Settings that are read by a request of their own are what they are now.
+        for setting in inside.iter().flat_map(|index| self.device.apart(*index)) {
+            let Some((_, channel, register)) = self.registers().find(|(index, ..)| *index == setting) else { continue };
+            let words: Vec<u16> = register.addresses().map(|address| word(cells, register.table, address)).collect();
+            if let Ok(raw) = register.read(&words) {
+                fields.set(channel.field(), raw);
+            }
+        }
+        let here = |channel: &DeviceChannel, index: usize| {
+            let apart: Vec<usize> = self.device.apart(index).collect();
+            channel.with.iter().all(|other| inside.contains(other) || apart.contains(other))
+        };
         inside
             .iter()
-            .filter_map(|index| Some((*index, self.device.channels.get(*index).filter(|channel| whole(channel))?)))
-            .filter_map(|(index, channel)| Some((index, channel.evaluate(fields.get(channel.field())?, &fields))))
+            .filter_map(|index| Some((*index, self.device.channels.get(*index).filter(|c| here(c, *index))?)))
+            .filter_map(|(index, channel)| {
+                Some((index, self.device.evaluate(index, fields.get(channel.field())?, &fields)?))
+            })
             .collect()
     }
 }

@@ -9,6 +9,7 @@ use tokio_modbus::ExceptionCode;
 use crate::model::Reading;
 use crate::model::Reason;
 use crate::profile::Device;
+use crate::profile::Fields;
 use crate::profile::ModbusDevice;
 use crate::profile::Timing;
 
@@ -29,10 +30,15 @@ pub struct ModbusDriver {
     device: Device,
     unit: u8,
     specs: Vec<PollSpec>,
+    /// The blocks of each poll as they were planned, before the device refused any.
+    whole: Vec<Vec<Block>>,
     polls: Vec<Vec<Planned>>,
+    /// Whether the device has given a value since the link was opened. One that refuses all that it is asked is not taken
+    /// apart in memory: it may only just be starting.
+    gives: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Planned {
     block: Block,
     /// Whether it was cut out of a block that the device refused.
@@ -52,20 +58,23 @@ impl ModbusDriver {
     /// A driver for the unit with this address.
     pub fn new(modbus: ModbusDevice, device: Device, unit: u8) -> Self {
         let mut specs = Vec::new();
-        let mut polls = Vec::new();
+        let mut whole = Vec::new();
         for (every, blocks) in plan(&device, &modbus) {
             specs.push(PollSpec {
                 every,
                 channels: blocks.iter().flat_map(Block::channels).collect(),
                 exchanges: blocks.iter().map(|block| size(block, &device.timing)).collect(),
             });
-            let planned = |block| Planned { block, cut_out: false, refusal: None };
-            polls.push(blocks.into_iter().map(planned).collect());
+            whole.push(blocks);
         }
-        Self { device, unit, specs, polls }
+        let polls = whole.iter().map(|blocks| fresh(blocks)).collect();
+        Self { device, unit, specs, whole, polls, gives: false }
     }
 
     /// Reads one block, dividing it where the device refuses it. What it takes of the plan comes back as `Planned`.
+    ///
+    /// What is refused by itself is left out and asked for again after [`ASK_AGAIN_AFTER`], or when the link is opened anew:
+    /// a module may have been plugged in, a gauge switched on, the device set up.
     async fn read(&self, bus: &mut Bus, planned: Planned, done: &mut Done) -> Vec<Planned> {
         let mut todo = VecDeque::from([planned]);
         let mut kept = Vec::new();
@@ -83,8 +92,8 @@ impl ModbusDriver {
             let asked = Instant::now();
             match bus.read(&planned.block.read(self.unit), &self.device.timing).await {
                 Ok(answer) => {
-                    planned.refusal = None;
-                    let readings = planned.block.decode(&self.device, &answer.words);
+                    done.welcomed |= planned.refusal.take().is_some();
+                    let readings = planned.block.decode(&self.device, &answer.words, &mut done.raw);
                     done.exchanges.push(Exchange { asked: answer.asked, answered: answer.answered, readings });
                 }
                 Err(Error::Exception { code, .. }) if REFUSALS.contains(&code) && planned.block.split().is_some() => {
@@ -95,7 +104,7 @@ impl ModbusDriver {
                     continue;
                 }
                 Err(error @ Error::Exception { code, .. }) if !GATEWAY_FAILURES.contains(&code) => {
-                    if planned.cut_out && REFUSALS.contains(&code) {
+                    if (planned.cut_out || self.gives) && REFUSALS.contains(&code) {
                         self.report(&planned, &error);
                         planned.refusal = Some(Refusal { code, until: Instant::now() + ASK_AGAIN_AFTER });
                     }
@@ -114,19 +123,37 @@ impl ModbusDriver {
         kept
     }
 
+    /// Goes back to the blocks as they were planned, once nothing of a poll is refused any more. If the device still
+    /// refuses one of them as a whole (for what lies between its values), it is divided again, and stays so.
+    fn put_together(&mut self, poll: usize) {
+        if let (Some(now), Some(whole)) = (self.polls.get_mut(poll), self.whole.get(poll))
+            && now.iter().all(|planned| planned.refusal.is_none())
+        {
+            *now = fresh(whole);
+        }
+    }
+
     fn report(&self, planned: &Planned, error: &Error) {
         if planned.refusal.is_none() {
-            let ids = planned.block.channels().filter_map(|index| self.device.channels.get(index));
+            let ids = planned.block.costs(&self.device).into_iter().filter_map(|index| self.device.channels.get(index));
             let channels = ids.map(|channel| channel.id.as_ref()).collect::<Vec<_>>().join(", ");
             tracing::warn!(profile = %self.device.profile, unit = self.unit, channels, %error, "the device refuses registers; they are left out");
         }
     }
 }
 
+fn fresh(blocks: &[Block]) -> Vec<Planned> {
+    blocks.iter().map(|block| Planned { block: block.clone(), cut_out: false, refusal: None }).collect()
+}
+
 /// What has come of a poll so far.
 #[derive(Debug, Default)]
 struct Done {
     exchanges: Vec<Exchange>,
+    /// The raw values read so far: settings come before what depends on them.
+    raw: Fields,
+    /// Whether the device gave something that it had refused before.
+    welcomed: bool,
     /// Readings of channels that were not asked for.
     left_out: Vec<Reading>,
     /// Whether any block was answered with values.
@@ -145,6 +172,7 @@ impl Driver for ModbusDriver {
         for planned in self.polls.iter_mut().flatten() {
             planned.refusal = None;
         }
+        self.gives = false;
         sleep(self.device.timing.after_connect).await;
         Ok(())
     }
@@ -156,8 +184,8 @@ impl Driver for ModbusDriver {
         let mut at = 0;
         for _ in 0..blocks {
             let Some(planned) = self.polls.get(poll).and_then(|blocks| blocks.get(at)) else { break };
-            let copy = Planned { block: planned.block.clone(), ..*planned };
-            let learnt = self.read(bus, copy, &mut done).await;
+            let planned = planned.clone();
+            let learnt = self.read(bus, planned, &mut done).await;
             let next = at + learnt.len();
             if let Some(blocks) = self.polls.get_mut(poll) {
                 blocks.splice(at..=at, learnt);
@@ -166,6 +194,10 @@ impl Driver for ModbusDriver {
         }
         if let Some(first) = done.exchanges.first_mut() {
             first.readings.append(&mut done.left_out);
+        }
+        self.gives |= done.answered;
+        if done.welcomed {
+            self.put_together(poll);
         }
         // A device that answers nothing but exceptions has failed, in words of its own.
         let failure = done.failure.or(if done.answered { None } else { done.exception });

@@ -2,9 +2,10 @@
 //!
 //! Channels of one period are read in as few requests as the device allows: neighbours are joined over gaps of at most
 //! `max_gap` registers up to `max_regs`. A value of several registers is never divided, nor a channel from those whose raw
-//! values it needs. Where a device refuses a block, [`Block::split`] halves it until the culprit stands alone.
+//! values it needs. Settings that are too far away for that ([`Device::apart`]) have blocks of their own, before all others
+//! of their poll. Where a device refuses a block, [`Block::split`] halves it until the culprit stands alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::Outcome;
@@ -17,7 +18,7 @@ use crate::profile::Register;
 use crate::profile::Source;
 use crate::profile::Table;
 
-use super::{MOST_BITS, MOST_REGISTERS, Read};
+use super::Read;
 
 /// Registers that are read in one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,21 +35,36 @@ struct Item {
     first: u16,
     /// One past the last address.
     end: u32,
+    /// Whether there is a reading of it. None of a setting that is only read because others of the poll depend on it.
+    told: bool,
 }
 
 /// Blocks by period, the shortest period first.
 pub(super) fn plan(device: &Device, modbus: &ModbusDevice) -> Vec<(Duration, Vec<Block>)> {
-    let mut periods: BTreeMap<Duration, BTreeMap<Table, Vec<Item>>> = BTreeMap::new();
+    let mut periods: BTreeMap<Duration, BTreeSet<usize>> = BTreeMap::new();
     for (index, channel) in device.channels.iter().enumerate() {
-        if let Some((table, item)) = item(device, index) {
-            periods.entry(channel.every).or_default().entry(table).or_default().push(item);
-        }
+        periods.entry(channel.every).or_default().insert(index);
+    }
+    let blocks = |channels: BTreeSet<usize>| {
+        let settings: BTreeSet<usize> = channels.iter().flat_map(|index| device.apart(*index)).collect();
+        let before = settings.iter().map(|index| (*index, channels.contains(index)));
+        let after = channels.difference(&settings).map(|index| (*index, true));
+        [joined(device, modbus, before), joined(device, modbus, after)].concat()
+    };
+    periods.into_iter().map(|(every, channels)| (every, blocks(channels))).collect()
+}
+
+/// The blocks for some channels; with each, whether it is told.
+fn joined(device: &Device, modbus: &ModbusDevice, channels: impl Iterator<Item = (usize, bool)>) -> Vec<Block> {
+    let mut tables: BTreeMap<Table, Vec<Item>> = BTreeMap::new();
+    for (table, item) in channels.filter_map(|(index, told)| item(device, index, told)) {
+        tables.entry(table).or_default().push(item);
     }
     let blocks = |(table, mut items): (Table, Vec<Item>)| {
         items.sort_by_key(|item| (item.first, item.end));
-        joined(table, items, modbus)
+        joined_in(table, items, modbus)
     };
-    periods.into_iter().map(|(every, tables)| (every, tables.into_iter().flat_map(blocks).collect())).collect()
+    tables.into_iter().flat_map(blocks).collect()
 }
 
 fn register(device: &Device, channel: usize) -> Option<&Register> {
@@ -58,29 +74,26 @@ fn register(device: &Device, channel: usize) -> Option<&Register> {
     }
 }
 
-fn item(device: &Device, channel: usize) -> Option<(Table, Item)> {
+fn item(device: &Device, channel: usize, told: bool) -> Option<(Table, Item)> {
     let own = register(device, channel)?;
-    let needed = device.channels.get(channel)?.with.iter().filter_map(|other| register(device, *other));
+    let apart: Vec<usize> = device.apart(channel).collect();
+    let needed = device.channels.get(channel)?.with.iter().filter(|other| !apart.contains(other));
     let (first, end) = needed
+        .filter_map(|other| register(device, *other))
         .filter(|other| other.table == own.table)
         .fold((own.address, own.end()), |(first, end), other| (first.min(other.address), end.max(other.end())));
-    Some((own.table, Item { channel, first, end }))
+    Some((own.table, Item { channel, first, end, told }))
 }
 
-fn joined(table: Table, items: Vec<Item>, modbus: &ModbusDevice) -> Vec<Block> {
-    // Where a profile counts registers, as many bits fit into as many bytes.
-    let (most, gap) = if table.is_bits() {
-        (MOST_BITS.min(modbus.max_regs.saturating_mul(16)), modbus.max_gap.saturating_mul(16))
-    } else {
-        (MOST_REGISTERS.min(modbus.max_regs), modbus.max_gap)
-    };
+fn joined_in(table: Table, items: Vec<Item>, modbus: &ModbusDevice) -> Vec<Block> {
+    let (most, gap) = (modbus.most(table), modbus.gap(table));
     let mut blocks: Vec<Block> = Vec::new();
     for item in items {
         match blocks.last_mut() {
             Some(block)
                 if !modbus.one_per_request
-                    && u32::from(item.first) <= block.end() + u32::from(gap)
-                    && item.end.max(block.end()) - u32::from(block.first()) <= u32::from(most) =>
+                    && u32::from(item.first) <= block.end() + gap
+                    && item.end.max(block.end()) - u32::from(block.first()) <= most =>
             {
                 block.items.push(item);
             }
@@ -107,7 +120,15 @@ impl Block {
 
     /// The channels that it feeds.
     pub(super) fn channels(&self) -> impl Iterator<Item = usize> {
-        self.items.iter().map(|item| item.channel)
+        self.items.iter().filter(|item| item.told).map(|item| item.channel)
+    }
+
+    /// The channels that have no value without it: its own, and those that depend on its settings.
+    pub(super) fn costs(&self, device: &Device) -> Vec<usize> {
+        let is_here = |channel: usize| self.items.iter().any(|item| item.channel == channel);
+        let depends = |index: &usize| device.apart(*index).any(is_here);
+        let costs: BTreeSet<usize> = self.channels().chain((0..device.channels.len()).filter(depends)).collect();
+        costs.into_iter().collect()
     }
 
     /// Its two halves; none when it can't be divided.
@@ -117,28 +138,40 @@ impl Block {
         (!left.is_empty() && !right.is_empty()).then(|| [half(left), half(right)])
     }
 
-    /// The readings that the words of its answer give.
-    pub(super) fn decode(&self, device: &Device, words: &[u16]) -> Vec<Reading> {
+    /// The readings that the words of its answer give. `before` are the raw values of the blocks before it in the same
+    /// poll; those of its own are added.
+    pub(super) fn decode(&self, device: &Device, words: &[u16], before: &mut Fields) -> Vec<Reading> {
         let first = usize::from(self.first());
         let raw = |channel: usize| {
             let register = register(device, channel).filter(|register| register.table == self.table)?;
             let at = usize::from(register.address).checked_sub(first)?;
             register.read(words.get(at..at + usize::from(register.registers))?).ok()
         };
-        let reading = |index: usize| {
-            let channel = device.channels.get(index)?;
+        let mut readings = Vec::new();
+        for item in &self.items {
+            let Some(channel) = device.channels.get(item.channel) else { continue };
             let mut fields = Fields::new();
-            for other in channel.with.iter().chain([&index]) {
+            for setting in device.apart(item.channel).filter_map(|setting| device.channels.get(setting)) {
+                if let Some(raw) = before.get(setting.field()) {
+                    fields.set(setting.field(), raw.clone());
+                }
+            }
+            for other in channel.with.iter().chain([&item.channel]) {
                 if let (Some(channel), Some(raw)) = (device.channels.get(*other), raw(*other)) {
                     fields.set(channel.field(), raw);
                 }
             }
-            let outcome = fields
-                .get(channel.field())
-                .map_or(Outcome::Bad(Reason::MALFORMED), |own| channel.evaluate(own, &fields));
-            Some(Reading { channel: index, outcome })
-        };
-        self.channels().filter_map(reading).collect()
+            let own = fields.get(channel.field()).cloned();
+            let outcome = own.as_ref().and_then(|raw| device.evaluate(item.channel, raw, &fields));
+            if let Some(raw) = own {
+                before.set(channel.field(), raw);
+            }
+            if item.told {
+                let outcome = outcome.unwrap_or(Outcome::Bad(Reason::MALFORMED));
+                readings.push(Reading { channel: item.channel, outcome });
+            }
+        }
+        readings
     }
 
     /// Its channels, all missing for this reason.
@@ -268,7 +301,7 @@ mod tests {
         );
         let plan = plan(&device, &modbus);
         let [(_, blocks)] = plan.as_slice() else { panic!("{plan:?}") };
-        let mut readings = blocks[0].decode(&device, &[0x0001, 0x0002, 8, 9, 7]);
+        let mut readings = blocks[0].decode(&device, &[0x0001, 0x0002, 8, 9, 7], &mut Fields::new());
         readings.sort_by_key(|reading| reading.channel);
         assert_eq!(
             readings,
@@ -277,8 +310,51 @@ mod tests {
                 Reading { channel: 1, outcome: Outcome::good(65538.0) }
             ]
         );
-        let short = blocks[0].decode(&device, &[0x0001, 0x0002]);
+        let short = blocks[0].decode(&device, &[0x0001, 0x0002], &mut Fields::new());
         assert!(short.contains(&Reading { channel: 0, outcome: Outcome::Bad(Reason::MALFORMED) }), "{short:?}");
+    }
+
+    /// A unit at holding 280 and a pressure at input 88 that depends on it, of periods of their own.
+    fn far_unit(unit_every_ms: u64) -> Vec<DeviceChannel> {
+        let mut unit = channel(Table::Holding, 280, 1, unit_every_ms, &[]);
+        unit.kind = Kind::Setting;
+        vec![unit, channel(Table::Input, 88, 2, 1000, &[0])]
+    }
+
+    #[test]
+    fn a_setting_far_away_is_read_before_what_depends_on_it() {
+        use Table::{Holding, Input};
+        let modbus = modbus(125, 8, false);
+        let before = (1000, Holding, 280, 1);
+        assert_eq!(
+            reads(far_unit(1000), &modbus),
+            [before, (1000, Input, 88, 2)],
+            "once, if their periods are the same"
+        );
+        assert_eq!(reads(far_unit(60_000), &modbus), [before, (1000, Input, 88, 2), (60_000, Holding, 280, 1)]);
+
+        let device = device(far_unit(60_000), modbus.clone());
+        let plan = plan(&device, &modbus);
+        let (setting, pressure) = (&plan[0].1[0], &plan[0].1[1]);
+        assert_eq!(setting.channels().count(), 0, "it is told in its own period only");
+        assert_eq!((setting.costs(&device), pressure.costs(&device)), (vec![1], vec![1]));
+        let words = [0, 5];
+        let unknown = Outcome::Bad(Reason::named("unknown_setting"));
+        let unread = pressure.decode(&device, &words, &mut Fields::new());
+        assert_eq!(unread, [Reading { channel: 1, outcome: unknown }]);
+        let mut raw = Fields::new();
+        assert_eq!(setting.decode(&device, &[1], &mut raw), []);
+        assert_eq!(pressure.decode(&device, &words, &mut raw), [Reading { channel: 1, outcome: Outcome::good(5.0) }]);
+    }
+
+    #[test]
+    fn a_setting_nearby_goes_along() {
+        let mut setting = channel(Table::Input, 98, 1, 1000, &[]);
+        setting.kind = Kind::Setting;
+        let channels = vec![setting, channel(Table::Input, 88, 2, 1000, &[0])];
+        assert_eq!(reads(channels.clone(), &modbus(125, 8, false)), [(1000, Table::Input, 88, 11)]);
+        let apart = [(1000, Table::Input, 98, 1), (1000, Table::Input, 88, 2)];
+        assert_eq!(reads(channels, &modbus(125, 7, false)), apart, "not over a wider gap than others");
     }
 
     fn halved_to_the_end(block: &Block) -> Vec<usize> {
@@ -288,10 +364,36 @@ mod tests {
         }
     }
 
+    /// The longest run of registers in a block that nothing in it needs.
+    fn unwanted(block: &Block, device: &Device) -> u32 {
+        let read = block.read(1);
+        let apart = |index: usize| device.apart(index).collect::<Vec<_>>();
+        let needed: Vec<&Register> = block
+            .items
+            .iter()
+            .flat_map(|item| {
+                let apart = apart(item.channel);
+                let with = device.channels[item.channel].with.iter().copied();
+                with.filter(move |other| !apart.contains(other)).chain([item.channel])
+            })
+            .filter_map(|index| register(device, index))
+            .collect();
+        let is_needed = |at: u32| needed.iter().any(|r| (u32::from(r.address)..r.end()).contains(&at));
+        let (mut run, mut longest) = (0, 0);
+        for at in u32::from(read.address)..u32::from(read.address) + u32::from(read.count) {
+            run = if is_needed(at) { 0 } else { run + 1 };
+            longest = longest.max(run);
+        }
+        longest
+    }
+
     proptest! {
         #[test]
         fn every_channel_is_read_once_whole_and_within_the_limits(
-            places in prop::collection::vec((0_u16..300, prop::sample::select(vec![1_u16, 2, 4]), 0_usize..4, 0_u64..2), 1..40),
+            places in prop::collection::vec(
+                (0_u16..300, prop::sample::select(vec![1_u16, 2, 4]), 0_usize..4, 0_u64..2, 0_usize..8),
+                1..40,
+            ),
             max_regs in 4_u16..=125,
             max_gap in 0_u16..20,
             one_per_request: bool,
@@ -299,16 +401,28 @@ mod tests {
             let tables = [Table::Coil, Table::Discrete, Table::Input, Table::Holding];
             let channels: Vec<_> = places
                 .iter()
-                .map(|(address, registers, table, period)| {
+                .map(|(address, registers, table, period, needs)| {
                     let table = tables[*table];
                     let registers = if table.is_bits() { 1 } else { *registers };
-                    channel(table, *address, registers, 100 + period * 900, &[])
+                    // The first three are settings, and some of the others depend on them.
+                    let with: &[usize] = match needs {
+                        0 if places.len() > 3 => &[0],
+                        1 if places.len() > 3 => &[1, 2],
+                        _ => &[],
+                    };
+                    channel(table, *address, registers, 100 + period * 900, with)
+                })
+                .enumerate()
+                .map(|(index, channel)| match index {
+                    0..3 => DeviceChannel { kind: Kind::Setting, with: Vec::new(), ..channel },
+                    _ => channel,
                 })
                 .collect();
             let modbus = modbus(max_regs, max_gap, one_per_request);
             let device = device(channels, modbus.clone());
             let mut seen = Vec::new();
             for (every, blocks) in plan(&device, &modbus) {
+                let mut raw = Fields::new();
                 for block in blocks {
                     let read = block.read(1);
                     prop_assert!(read.check().is_ok());
@@ -320,9 +434,11 @@ mod tests {
                         prop_assert!(register.address >= read.address);
                         prop_assert!(register.end() <= u32::from(read.address) + u32::from(read.count));
                     }
-                    prop_assert!(!one_per_request || block.channels().count() == 1);
+                    prop_assert!(!one_per_request || block.items.len() == 1);
                     let words = vec![0; usize::from(read.count)];
-                    prop_assert!(block.decode(&device, &words).iter().all(|reading| reading.outcome.value().is_some()));
+                    let readings = block.decode(&device, &words, &mut raw);
+                    prop_assert!(readings.iter().all(|reading| reading.outcome.value().is_some()), "{:?}", readings);
+                    prop_assert!(unwanted(&block, &device) <= modbus.gap(read.table));
                     let halves = halved_to_the_end(&block);
                     prop_assert_eq!(&halves, &block.channels().collect::<Vec<_>>());
                     seen.extend(halves);

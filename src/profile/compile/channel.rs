@@ -9,11 +9,12 @@ use toml::Spanned;
 use crate::document::did_you_mean;
 use crate::model::Kind;
 
-use super::super::device::{DeviceChannel, ModbusDevice, Source, Timing};
+use super::super::device::{Device, DeviceChannel, ModbusDevice, Source, Timing};
 use super::super::raw::{FieldRef, is_name};
-use super::super::register::{Order, RegisterType};
+use super::super::register::RegisterType;
 use super::super::schema::{ChannelFile, KindWord, ProfileFile};
 use super::message::FieldsOfPolls;
+use super::modbus::Numbering;
 use super::{Compiler, law, modbus};
 
 /// The period of a Modbus channel that names none.
@@ -30,8 +31,8 @@ pub(super) enum Sources {
     Registers {
         /// The limits of the device.
         device: ModbusDevice,
-        /// The usual order.
-        order: Order,
+        /// How its addresses and bytes are meant.
+        numbering: Numbering,
     },
 }
 
@@ -98,7 +99,7 @@ fn one(
             let every = polled_every(file, poll, compiler);
             (Source::Field { poll, name, bits }, every)
         }
-        Sources::Registers { device, order } => {
+        Sources::Registers { device, numbering } => {
             if let Some(from) = &channel.from {
                 compiler.error(
                     from.span(),
@@ -106,7 +107,7 @@ fn one(
                     "",
                 );
             }
-            let register = modbus::register(&path, &whole, channel, device, *order, compiler)?;
+            let register = modbus::register(&path, &whole, channel, device, *numbering, compiler)?;
             let usual = if matches!(kind, Kind::Setting | Kind::Info) { SETTING_PERIOD } else { USUAL_PERIOD };
             (Source::Register(register), usual)
         }
@@ -186,9 +187,11 @@ fn polled_every(file: &ProfileFile, poll: usize, compiler: &mut Compiler<'_>) ->
     USUAL_PERIOD
 }
 
-/// Finds the channels whose raw values others need, which have to come with the same request.
+/// Finds the channels whose raw values others need. They have to come with the same request, except settings, which don't
+/// change from one request to the next.
 fn join(made: &mut [DeviceChannel], spans: &[Range<usize>], device: &ModbusDevice, compiler: &mut Compiler<'_>) {
     let ids: Vec<Arc<str>> = made.iter().map(|channel| Arc::clone(&channel.id)).collect();
+    let kinds: Vec<Kind> = made.iter().map(|channel| channel.kind).collect();
     let sources: Vec<Source> = made.iter().map(|channel| channel.source.clone()).collect();
     for (channel, span) in made.iter_mut().zip(spans) {
         let needed: Vec<Arc<str>> = channel.decoding.needs().map(Arc::clone).collect();
@@ -204,11 +207,28 @@ fn join(made: &mut [DeviceChannel], spans: &[Range<usize>], device: &ModbusDevic
             let (Source::Register(own), Some(Source::Register(other))) = (&channel.source, sources.get(place)) else {
                 continue;
             };
-            let from = u32::from(own.address.min(other.address));
-            if own.table != other.table || own.end().max(other.end()) - from > u32::from(device.max_regs) {
+            if kinds.get(place) != Some(&Kind::Setting) && !device.fits_one_request(own, other) {
                 let message = format!("`{}` and `{name}` can't be read in one request", channel.id);
-                compiler.error(span.clone(), message, "a value and its status have to be of one moment");
+                let help = "a value and its status have to be of one moment; only a channel of kind = \"setting\" may be elsewhere";
+                compiler.error(span.clone(), message, help);
             }
+        }
+    }
+}
+
+/// Refuses a setting that is read before the channels that depend on it and depends on another such setting itself: which
+/// of the two comes first is not told.
+pub(super) fn settings_stand_alone(file: &ProfileFile, device: &Device, compiler: &mut Compiler<'_>) {
+    for index in 0..device.channels.len() {
+        let chained = device.apart(index).find(|setting| device.apart(*setting).next().is_some());
+        let ids = device.channels.get(index).zip(chained.and_then(|setting| device.channels.get(setting)));
+        let Some((channel, setting)) = ids else { continue };
+        let is_it = |id: &Spanned<String>| *id.get_ref() == *channel.id;
+        let entry = file.channel.iter().find(|entry| entry.get_ref().id.as_ref().is_some_and(is_it));
+        if let Some(entry) = entry {
+            let message =
+                format!("`{}` depends on `{}`, which depends on another setting itself", channel.id, setting.id);
+            compiler.error(entry.span(), message, "a setting that others look at has to speak for itself");
         }
     }
 }

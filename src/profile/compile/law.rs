@@ -230,12 +230,11 @@ fn reason_at(text: &Spanned<String>, compiler: &mut Compiler<'_>) -> Option<Reas
 fn sentinels(sentinel: &Places<String>, single: bool, compiler: &mut Compiler<'_>) -> Vec<(f64, Reason)> {
     let mut made = Vec::new();
     for (key, value) in sentinel {
-        let number: Option<f64> = key.get_ref().parse().ok().filter(|number: &f64| number.is_finite());
+        let text = compiler.substituted(key.get_ref());
+        let number: Option<f64> = text.parse().ok().filter(|number: &f64| number.is_finite());
         match (number, reason_at(value, compiler)) {
             (Some(number), Some(reason)) => made.push((if single { as_single(number) } else { number }, reason)),
-            (None, _) => {
-                compiler.error(key.span(), format!("`{}` is no number", key.get_ref()), "words go into `text`")
-            }
+            (None, _) => compiler.error(key.span(), format!("`{text}` is no number"), "words go into `text`"),
             (_, None) => {}
         }
     }

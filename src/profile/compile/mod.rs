@@ -15,10 +15,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
 
 use crate::document::DurationText;
 use crate::document::Number;
+use crate::document::Open;
 use crate::document::Problems;
 use crate::document::Source;
 
@@ -82,13 +84,15 @@ pub(super) fn compile(
                     ),
                 ],
             );
-            let (modbus, order) = modbus::device(file, compiler);
-            let sources = channel::Sources::Registers { device: modbus.clone(), order };
+            let (modbus, numbering) = modbus::device(file, compiler);
+            let sources = channel::Sources::Registers { device: modbus.clone(), numbering };
             (DeviceEngine::Modbus(modbus), sources)
         }
     };
     let channels = channel::channels(file, &sources, &timing, whole, compiler);
-    Some(Device { profile: Arc::clone(id), timing, engine, channels })
+    let device = Device { profile: Arc::clone(id), timing, engine, channels };
+    channel::settings_stand_alone(file, &device, compiler);
+    Some(device)
 }
 
 impl Compiler<'_> {
@@ -131,6 +135,37 @@ impl Compiler<'_> {
             );
         }
         parsed
+    }
+
+    /// One of some words, with parameters put in if it is written so. `help` says what it can be.
+    fn word<T: DeserializeOwned + Copy>(&mut self, word: &Spanned<Open<T>>, help: &str) -> Option<T> {
+        let text = match word.get_ref() {
+            Open::Plain(word) => return Some(*word),
+            Open::Text(text) => self.substituted(text),
+        };
+        let read: Result<T, serde::de::value::Error> = T::deserialize(text.as_str().into_deserializer());
+        if read.is_err() {
+            self.error(word.span(), format!("`{text}` is not one of the choices"), help);
+        }
+        read.ok()
+    }
+
+    /// A number from 0 to 65535, with parameters put in if it is written as text: decimal, or hex as `0x0118`.
+    fn word16(&mut self, number: &Spanned<Open<u16>>) -> Option<u16> {
+        let text = match number.get_ref() {
+            Open::Plain(number) => return Some(*number),
+            Open::Text(text) => self.substituted(text),
+        };
+        let read = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_hexdigit()) => u16::from_str_radix(digits, 16).ok(),
+            None if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok(),
+            _ => None,
+        };
+        if read.is_none() {
+            let help = "decimal, or hex as in \"0x0118\"";
+            self.error(number.span(), format!("`{text}` is not a whole number from 0 to 65535"), help);
+        }
+        read
     }
 
     fn numbers<const N: usize>(&mut self, numbers: [Option<&Spanned<Number>>; N]) -> [Option<f64>; N] {

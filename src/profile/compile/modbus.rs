@@ -3,6 +3,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use toml::Spanned;
+
+use crate::document::Open;
+
 use super::super::device::ModbusDevice;
 use super::super::register::{Order, Register, RegisterType, Table};
 use super::super::schema::{ChannelFile, ProfileFile};
@@ -14,7 +18,20 @@ const MOST_REGISTERS: u16 = 125;
 /// A gap of this size costs less than another request: 8 registers are 16 bytes, a request with its silences is more.
 const USUAL_GAP: u16 = 8;
 
-pub(super) fn device(file: &ProfileFile, compiler: &mut Compiler<'_>) -> (ModbusDevice, Order) {
+const TABLES: &str = "table = \"holding\", \"input\", \"coil\" or \"discrete\"";
+const ORDERS: &str = "\"ABCD\", \"CDAB\", \"BADC\" or \"DCBA\"";
+const TYPES: &str = "type = \"u16\", \"i16\", \"f32\" and so on";
+
+/// How the addresses and bytes of a profile are meant where a channel says nothing else.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Numbering {
+    /// The usual order of bytes.
+    order: Order,
+    /// What its addresses count from: 0 if they are those of the protocol, 1 if they are register numbers.
+    base: u16,
+}
+
+pub(super) fn device(file: &ProfileFile, compiler: &mut Compiler<'_>) -> (ModbusDevice, Numbering) {
     let modbus = file.modbus.as_ref().map(|modbus| modbus.get_ref().clone()).unwrap_or_default();
     let mut max_regs = MOST_REGISTERS;
     if let Some(given) = &modbus.max_regs {
@@ -37,7 +54,16 @@ pub(super) fn device(file: &ProfileFile, compiler: &mut Compiler<'_>) -> (Modbus
     }
     let max_gap = modbus.max_gap.unwrap_or(USUAL_GAP);
     let device = ModbusDevice { max_regs, max_gap, one_per_request: modbus.one_per_request, functions };
-    (device, modbus.order.unwrap_or_default())
+    let base = modbus.base.as_ref().and_then(|base| {
+        let number = compiler.word16(base)?;
+        if number > 1 {
+            let help = "1 where the file has register numbers, which begin at 1; 0 for protocol addresses";
+            compiler.error(base.span(), "`base` has to be 0 or 1", help);
+        }
+        Some(number.min(1))
+    });
+    let order = modbus.order.as_ref().and_then(|order| compiler.word(order, ORDERS));
+    (device, Numbering { order: order.unwrap_or_default(), base: base.unwrap_or_default() })
 }
 
 /// Where a channel lies. `None` where something essential is missing.
@@ -46,55 +72,55 @@ pub(super) fn register(
     whole: &Range<usize>,
     file: &ChannelFile,
     device: &ModbusDevice,
-    order: Order,
+    numbering: Numbering,
     compiler: &mut Compiler<'_>,
 ) -> Option<Register> {
-    let tables = "table = \"holding\", \"input\", \"coil\" or \"discrete\"";
     if file.table.is_none() {
-        compiler.missing(whole, &format!("{path}.table"), "a Modbus channel has no `table`", tables);
+        compiler.missing(whole, &format!("{path}.table"), "a Modbus channel has no `table`", TABLES);
     }
     if file.address.is_none() {
         let help = "address = the protocol address, counted from 0 (4xxxx numbers start at 1)";
         compiler.missing(whole, &format!("{path}.address"), "a Modbus channel has no `address`", help);
     }
-    let bits = file.table.as_ref().is_some_and(|table| table.get_ref().is_bits());
+    let table = file.table.as_ref().and_then(|table| compiler.word(table, TABLES));
+    let bits = table.is_some_and(Table::is_bits);
     if file.ty.is_none() && !bits {
-        let help = "type = \"u16\", \"i16\", \"f32\" and so on";
-        compiler.missing(whole, &format!("{path}.type"), "a Modbus channel has no `type`", help);
+        compiler.missing(whole, &format!("{path}.type"), "a Modbus channel has no `type`", TYPES);
     }
-    let table = file.table.as_ref()?;
-    let address = file.address.as_ref()?;
+    let (table, table_span) = (table?, file.table.as_ref()?.span());
+    let (address, address_span) = address(file.address.as_ref()?, numbering.base, compiler)?;
     let ty = match &file.ty {
-        Some(ty) => *ty.get_ref(),
+        Some(ty) => compiler.word(ty, TYPES)?,
         None if bits => RegisterType::Bit,
         None => return None,
     };
-    if !device.functions.contains(&table.get_ref().read_function()) {
+    if !device.functions.contains(&table.read_function()) {
         let message = format!(
             "the table `{}` is read by function {}, which `modbus.functions` leaves out",
-            table.get_ref().name(),
-            table.get_ref().read_function()
+            table.name(),
+            table.read_function()
         );
-        compiler.error(table.span(), message, "");
+        compiler.error(table_span, message, "");
     }
     if let Some(given) = file.ty.as_ref().filter(|_| bits && ty != RegisterType::Bit) {
         compiler.error(
             given.span(),
-            format!("the cells of the table `{}` are single bits", table.get_ref().name()),
+            format!("the cells of the table `{}` are single bits", table.name()),
             "type = \"bit\", or leave it out",
         );
     }
+    let order = file.order.as_ref().and_then(|order| compiler.word(order, ORDERS));
     let register = Register {
-        table: *table.get_ref(),
-        address: *address.get_ref(),
+        table,
+        address,
         registers: registers(path, whole, file, ty, compiler)?,
         ty,
-        order: file.order.as_ref().map_or(order, |order| *order.get_ref()),
-        bit: bit(path, whole, file, *table.get_ref(), ty, compiler),
+        order: order.unwrap_or(numbering.order),
+        bit: bit(path, whole, file, table, ty, compiler),
         chars: chars(file, ty, compiler),
     };
     if register.end() > 0x1_0000 {
-        compiler.error(address.span(), "the value reaches beyond address 65535", "");
+        compiler.error(address_span, "the value reaches beyond address 65535", "");
     }
     if register.registers > device.max_regs {
         compiler.error(
@@ -104,6 +130,20 @@ pub(super) fn register(
         );
     }
     Some(register)
+}
+
+/// The protocol address, and where it stands in the file.
+fn address(given: &Spanned<Open<u16>>, base: u16, compiler: &mut Compiler<'_>) -> Option<(u16, Range<usize>)> {
+    let number = compiler.word16(given)?;
+    let address = number.checked_sub(base);
+    if address.is_none() {
+        compiler.error(
+            given.span(),
+            "there is no register number 0",
+            "with `base` = 1, the first register is number 1",
+        );
+    }
+    Some((address?, given.span()))
 }
 
 fn registers(

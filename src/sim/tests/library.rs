@@ -23,8 +23,10 @@ fn everything_said(bench: &mut Bench, device: &Device) -> Vec<(Arc<str>, Outcome
             }
         }
         DeviceEngine::Modbus(_) => {
-            for channel in &device.channels {
-                let needed = channel.with.iter().map(|other| &device.channels[*other]).chain([channel]);
+            for (index, channel) in device.channels.iter().enumerate() {
+                let apart: Vec<usize> = device.apart(index).collect();
+                let along = channel.with.iter().filter(|other| !apart.contains(other));
+                let needed = along.map(|other| &device.channels[*other]).chain([channel]);
                 let registers: Vec<&Register> = needed
                     .map(|channel| match &channel.source {
                         Source::Register(register) => register,
