@@ -47,8 +47,17 @@ pub trait Driver: Send {
     /// Carries out one poll. Bounded in time by the profile's `timing.reply` for each exchange.
     async fn poll(&mut self, bus: &mut Bus, poll: usize) -> Polled;
 
-    /// The channels that the device refuses to give and that are left out of its requests for now, for its status.
-    fn left_out(&self) -> Vec<usize>;
+    /// What the device refuses to give and is left out of its requests for now, for its status.
+    fn left_out(&self) -> Vec<LeftOut>;
+}
+
+/// A part of the device that it refuses to give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The channels of the device that have no value for it.
+    pub channels: Vec<usize>,
+    /// Which place, and the device's own words: `holding 40: exception 2, illegal data address`.
+    pub what: String,
 }
 
 /// The driver for a device. `unit` is its Modbus address; text devices have theirs in their messages.

@@ -19,7 +19,7 @@ use crate::profile::Source;
 use crate::profile::Step;
 use crate::profile::Timing;
 
-use super::{Bus, Driver, Error, Exchange, ExchangeSize, PollSpec, Polled};
+use super::{Bus, Driver, Error, Exchange, ExchangeSize, LeftOut, PollSpec, Polled};
 
 /// Replies carry no address that a machine could rely on: all instruments of a link are one party.
 const PARTY: u16 = 0;
@@ -92,7 +92,7 @@ impl Driver for TextDriver {
         }
     }
 
-    fn left_out(&self) -> Vec<usize> {
+    fn left_out(&self) -> Vec<LeftOut> {
         Vec::new()
     }
 }

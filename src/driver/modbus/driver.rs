@@ -14,9 +14,9 @@ use crate::profile::ModbusDevice;
 use crate::profile::Timing;
 
 use super::super::error::GATEWAY_FAILURES;
-use super::super::{Bus, Driver, Error, Exchange, ExchangeSize, PollSpec, Polled};
-use super::exception;
+use super::super::{Bus, Driver, Error, Exchange, ExchangeSize, LeftOut, PollSpec, Polled};
 use super::plan::{Block, plan};
+use super::{exception, exception_in_words};
 
 /// Illegal data address and illegal data value: something in the block is not for reading.
 const REFUSALS: [u8; 2] = [2, 3];
@@ -204,9 +204,13 @@ impl Driver for ModbusDriver {
         Polled { exchanges: done.exchanges, failure }
     }
 
-    fn left_out(&self) -> Vec<usize> {
-        let refused = |planned: &&Planned| planned.refusal.is_some();
-        self.polls.iter().flatten().filter(refused).flat_map(|planned| planned.block.channels()).collect()
+    fn left_out(&self) -> Vec<LeftOut> {
+        let left_out = |planned: &Planned| {
+            let refusal = planned.refusal?;
+            let what = format!("{}: {}", planned.block.place(), exception_in_words(refusal.code));
+            Some(LeftOut { channels: planned.block.channels().collect(), what })
+        };
+        self.polls.iter().flatten().filter_map(left_out).collect()
     }
 }
 

@@ -103,9 +103,19 @@ fn wrong_length(got: usize, asked: usize) -> Error {
     Error::Mismatch { what: format!("{got} values where {asked} were asked for") }
 }
 
-/// The error for a Modbus exception. Names are those of MODBUS Application Protocol V1.1b3, 7.
+/// The error for a Modbus exception.
 fn exception(code: ExceptionCode) -> Error {
-    let what = match code {
+    Error::Exception { code: code.into(), what: name_of(code) }
+}
+
+/// `exception 2, illegal data address`.
+fn exception_in_words(code: u8) -> String {
+    format!("exception {code}, {}", name_of(ExceptionCode::new(code)))
+}
+
+/// Names are those of MODBUS Application Protocol V1.1b3, 7.
+fn name_of(code: ExceptionCode) -> &'static str {
+    match code {
         ExceptionCode::IllegalFunction => "illegal function",
         ExceptionCode::IllegalDataAddress => "illegal data address",
         ExceptionCode::IllegalDataValue => "illegal data value",
@@ -116,6 +126,5 @@ fn exception(code: ExceptionCode) -> Error {
         ExceptionCode::GatewayPathUnavailable => "the gateway has no path to the unit",
         ExceptionCode::GatewayTargetDevice => "the unit behind the gateway does not answer",
         ExceptionCode::Custom(_) => "a number of the vendor's own",
-    };
-    Error::Exception { code: code.into(), what }
+    }
 }

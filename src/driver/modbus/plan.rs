@@ -118,6 +118,12 @@ impl Block {
         Read { unit, table: self.table, address: self.first(), count: u16::try_from(count).unwrap_or(u16::MAX) }
     }
 
+    /// Table and addresses, for people: `holding 40`, `input 2 to 5`.
+    pub(super) fn place(&self) -> String {
+        let (table, first, last) = (self.table.name(), self.first(), self.end().saturating_sub(1));
+        if u32::from(first) == last { format!("{table} {first}") } else { format!("{table} {first} to {last}") }
+    }
+
     /// The channels that it feeds.
     pub(super) fn channels(&self) -> impl Iterator<Item = usize> {
         self.items.iter().filter(|item| item.told).map(|item| item.channel)
