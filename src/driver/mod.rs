@@ -56,7 +56,7 @@ pub trait Driver: Send {
 pub struct LeftOut {
     /// The channels of the device that have no value for it.
     pub channels: Vec<usize>,
-    /// Which place, and the device's own words: `holding 40: exception 2, illegal data address`.
+    /// Which place, and the device's own words: "holding 40 (`output`): exception 2, illegal data address".
     pub what: String,
 }
 

@@ -248,10 +248,12 @@ fn fill(registers: &Places<Places<Vec<u16>>>, memory: &mut Memory) -> Result<(),
             .find(|known| known.name() == table.get_ref())
             .ok_or_else(|| (table.span(), "a table is `coil`, `discrete`, `input` or `holding`".to_owned()))?;
         for (start, words) in starts.get_ref() {
-            let first: u16 = start
-                .get_ref()
-                .parse()
-                .map_err(|_| (start.span(), "an address is a number from 0 to 65535".to_owned()))?;
+            let text = start.get_ref();
+            let first = match text.strip_prefix("0x") {
+                Some(digits) => u16::from_str_radix(digits, 16),
+                None => text.parse(),
+            };
+            let first = first.map_err(|_| (start.span(), "an address is a number from 0 to 65535".to_owned()))?;
             for (address, word) in (first..=u16::MAX).zip(words.get_ref()) {
                 memory.insert((table, address), Some(*word));
             }

@@ -135,9 +135,8 @@ impl ModbusDriver {
 
     fn report(&self, planned: &Planned, error: &Error) {
         if planned.refusal.is_none() {
-            let ids = planned.block.costs(&self.device).into_iter().filter_map(|index| self.device.channels.get(index));
-            let channels = ids.map(|channel| channel.id.as_ref()).collect::<Vec<_>>().join(", ");
-            tracing::warn!(profile = %self.device.profile, unit = self.unit, channels, %error, "the device refuses registers; they are left out");
+            let registers = planned.block.place(&self.device);
+            tracing::warn!(profile = %self.device.profile, unit = self.unit, registers, %error, "the device refuses registers; they are left out");
         }
     }
 }
@@ -207,8 +206,8 @@ impl Driver for ModbusDriver {
     fn left_out(&self) -> Vec<LeftOut> {
         let left_out = |planned: &Planned| {
             let refusal = planned.refusal?;
-            let what = format!("{}: {}", planned.block.place(), exception_in_words(refusal.code));
-            Some(LeftOut { channels: planned.block.channels().collect(), what })
+            let what = format!("{}: {}", planned.block.place(&self.device), exception_in_words(refusal.code));
+            Some(LeftOut { channels: planned.block.costs(&self.device), what })
         };
         self.polls.iter().flatten().filter_map(left_out).collect()
     }

@@ -118,10 +118,13 @@ impl Block {
         Read { unit, table: self.table, address: self.first(), count: u16::try_from(count).unwrap_or(u16::MAX) }
     }
 
-    /// Table and addresses, for people: `holding 40`, `input 2 to 5`.
-    pub(super) fn place(&self) -> String {
+    /// Table, addresses and channels, for people: "holding 40 (`output_power`)", "input 2 to 5 (`pressure_1`)".
+    pub(super) fn place(&self, device: &Device) -> String {
         let (table, first, last) = (self.table.name(), self.first(), self.end().saturating_sub(1));
-        if u32::from(first) == last { format!("{table} {first}") } else { format!("{table} {first} to {last}") }
+        let addresses = if u32::from(first) == last { first.to_string() } else { format!("{first} to {last}") };
+        let channels = self.items.iter().filter_map(|item| device.channels.get(item.channel));
+        let ids: Vec<String> = channels.map(|channel| format!("`{}`", channel.id)).collect();
+        format!("{table} {addresses} ({})", ids.join(", "))
     }
 
     /// The channels that it feeds.

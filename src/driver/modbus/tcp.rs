@@ -117,6 +117,10 @@ mod tests {
         assert_eq!(refused.recovery(), super::super::super::Recovery::Reopen);
         let refused = answered_with(&[0x83, 2]).unwrap_err();
         assert!(matches!(refused, Error::Exception { code: 2, .. }), "{refused}");
+        // DIAS: out of range. Not in the specification, and an answer nonetheless: the connection is kept.
+        let refused = answered_with(&[0x83, 0x13]).unwrap_err();
+        assert!(matches!(refused, Error::Exception { code: 0x13, .. }), "{refused}");
+        assert_eq!(refused.recovery(), super::super::super::Recovery::SkipReading);
     }
 
     proptest! {
