@@ -354,6 +354,96 @@ type = "flags"
     }
 }
 
+/// A Modbus profile that leaves to the lab where and how its value lies.
+const WHEREVER: &str = r#"
+engine = "modbus"
+params = { at = { default = 100 }, table = { default = "holding" }, order = { default = "ABCD" }, type = { default = "u16" }, base = { type = "int", default = 0 }, none = { type = "float", default = 9e9 } }
+modbus = { order = "{order}", base = "{base}" }
+[[channel]]
+id = "value"
+table = "{table}"
+address = "{at}"
+type = "{type}"
+sentinel = { "{none}" = "off" }
+"#;
+
+#[test]
+fn where_a_modbus_value_lies_may_be_left_to_the_lab() {
+    for vector in [
+        "registers.holding.100 = [7]\nexpect = { value = 7 }",
+        "params = { at = \"0x0118\", table = \"input\" }\nregisters.input.\"0x0118\" = [7]\nexpect = { value = 7 }",
+        "params = { at = 280, base = 1 }\nregisters.holding.279 = [7]\nexpect = { value = 7 }",
+        "params = { type = \"f32\", order = \"CDAB\" }\nregisters.holding.100 = [0x0000, 0x4296]\nexpect = { value = 75 }",
+        "params = { none = 7 }\nregisters.holding.100 = [7]\nexpect = { value = \"bad:off\" }",
+    ] {
+        let problems = with_vector(WHEREVER, vector).verify();
+        assert!(problems.is_empty(), "{vector}\n{problems}");
+    }
+    for (params, expected) in [
+        ("at = 65536", "`65536` is not a whole number from 0 to 65535"),
+        ("at = \"0x1G\"", "`0x1G` is not a whole number from 0 to 65535"),
+        ("at = -1", "`-1` is not a whole number from 0 to 65535"),
+        ("at = 0, base = 1", "there is no register number 0"),
+        ("base = 2", "`base` has to be 0 or 1"),
+        ("table = \"holdings\"", "`holdings` is not one of the choices"),
+        ("order = \"ACDB\"", "`ACDB` is not one of the choices"),
+        ("type = \"f24\"", "`f24` is not one of the choices"),
+        ("at = 65535, type = \"f32\"", "the value reaches beyond address 65535"),
+        ("none = \"seven\"", "it has to be a number"),
+    ] {
+        let vector = format!("params = {{ {params} }}\nregisters.holding.100 = [7]\nexpect = {{ value = 7 }}");
+        let problems = with_vector(WHEREVER, &vector).verify().to_string();
+        assert!(problems.contains(expected), "{params}\n{problems}");
+    }
+}
+
+/// A setting at holding 280 says in which unit the value at input 88 is.
+const UNIT_FAR_AWAY: &str = r#"
+engine = "modbus"
+[[channel]]
+id = "pressure"
+table = "input"
+address = 88
+type = "u16"
+unit = "mbar"
+case = [{ when = { unit = 1 }, scale = 1 }, { when = { unit = 2 }, scale = 0.01 }]
+[[channel]]
+id = "unit"
+kind = "setting"
+table = "holding"
+address = 280
+type = "enum"
+"#;
+
+#[test]
+fn a_setting_may_lie_anywhere_and_a_status_may_not() {
+    for (registers, expected) in [
+        ("registers.holding.280 = [1]", "500"),
+        ("registers.holding.280 = [2]", "5"),
+        ("registers.holding.280 = [9]", "\"bad:unknown_status\""),
+        ("", "\"bad:unknown_setting\""),
+    ] {
+        let vector = format!("registers.input.88 = [500]\n{registers}\nexpect = {{ pressure = {expected} }}");
+        let profile = with_vector(UNIT_FAR_AWAY, &vector);
+        assert!(profile.verify().is_empty(), "{}", profile.verify());
+        assert_eq!(profile.sample().apart(0).collect::<Vec<_>>(), [1]);
+    }
+    let vector = "[[test]]\nsource = \"s\"\nexpect = { pressure = 1 }\n";
+    for (from, to, expected) in [
+        ("kind = \"setting\"", "kind = \"state\"", "only a channel of kind = \"setting\" may be elsewhere"),
+        (
+            "type = \"enum\"",
+            "type = \"enum\"\nquality = { from = \"other\" }\n[[channel]]\nid = \"other\"\nkind = \"setting\"\ntable = \"coil\"\naddress = 1",
+            "`pressure` depends on `unit`, which depends on another setting itself",
+        ),
+    ] {
+        let spoilt = UNIT_FAR_AWAY.replacen(from, to, 1);
+        assert!(spoilt != UNIT_FAR_AWAY);
+        let problems = parse(&format!("{HEAD}{spoilt}{vector}")).map(|_| ()).expect_err(to);
+        assert!(problems.contains(expected), "{problems}");
+    }
+}
+
 /// Each part of a profile, spoilt, and what is said about it.
 #[test]
 fn what_is_wrong_with_a_profile_is_said() {
