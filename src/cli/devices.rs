@@ -13,6 +13,7 @@ use crate::profile::DeviceEngine;
 use crate::profile::Library;
 use crate::profile::Origin;
 use crate::profile::Profile;
+use crate::profile::json_schema;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -34,6 +35,8 @@ enum Action {
         /// The file
         file: PathBuf,
     },
+    /// Print the JSON Schema of profiles, for editors
+    Schema,
 }
 
 impl Arguments {
@@ -45,6 +48,10 @@ impl Arguments {
             }
             Action::Show { id } => show(library, &id),
             Action::Check { file } => check(&file),
+            Action::Schema => {
+                print(format_args!("{:#}", json_schema()));
+                Ok(Exit::Well)
+            }
         }
     }
 }

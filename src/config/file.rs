@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
-use toml::Spanned;
-
 use crate::document::DurationText;
 use crate::document::Scalar;
+use crate::document::Spanned;
 use crate::profile::{ParityWord, ProfileFile};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
 
 /// A map that remembers where its keys and values are.
 pub(super) type Places<T> = BTreeMap<Spanned<String>, Spanned<T>>;

@@ -13,9 +13,11 @@ mod mask;
 mod nearest;
 mod problem;
 mod read;
+mod spanned;
 mod values;
 
 pub use nearest::{did_you_mean, nearest};
 pub use problem::{Problem, Problems, Severity, Source};
 pub use read::{Document, read, read_masked};
+pub use spanned::Spanned;
 pub use values::{DurationText, Number, Open, Scalar};

@@ -6,16 +6,15 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use regex::Regex;
-use toml::Spanned;
-
 use crate::document;
 use crate::document::Problems;
 use crate::document::Source;
+use crate::document::Spanned;
 use crate::model::DataBits;
 use crate::model::LineSettings;
 use crate::model::Parity;
 use crate::model::StopBits;
+use regex::Regex;
 
 use super::compile::{Compiler, compile, probes};
 use super::device::{Device, DeviceEngine};

@@ -17,6 +17,7 @@ mod device;
 mod framing;
 mod hearing;
 mod identify;
+mod json_schema;
 mod library;
 mod params;
 mod pattern;
@@ -39,6 +40,7 @@ pub use device::{
 pub use framing::{Cut, End, Escape, Framing};
 pub use hearing::{Heard, HeardMessage, Hearing};
 pub use identify::{Probe, Shows};
+pub use json_schema::json_schema;
 pub use library::{Library, STANDARD_DIRECTORIES};
 pub use params::{Param, ParamError};
 pub use pattern::{Misfit, Mismatch, Pattern, Unwritable};

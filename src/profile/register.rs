@@ -3,12 +3,13 @@
 //! Addresses are those of the protocol data unit, counted from zero. Source: MODBUS Application Protocol V1.1b3; orders
 //! beyond big-endian are the vendors' own.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Raw;
 
 /// A table of a Modbus device; each has a read function of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Table {
     /// Coils, read by function 1.
@@ -49,7 +50,7 @@ impl Table {
 }
 
 /// What the registers hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RegisterType {
     /// One bit: a coil, a discrete input, or bit [`Register::bit`] of a register.
@@ -102,7 +103,7 @@ impl RegisterType {
 }
 
 /// How the bytes of a value lie on the wire, for a value whose bytes are A (most significant) to D.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Order {
     /// Most significant word first, most significant byte first: what the specification says.

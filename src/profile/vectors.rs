@@ -7,14 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use crc::{CRC_16_MODBUS, Crc};
-use toml::Spanned;
-
 use crate::document::Problems;
 use crate::document::Scalar;
+use crate::document::Spanned;
 use crate::model::Outcome;
 use crate::model::Quality;
 use crate::model::Reason;
+use crc::{CRC_16_MODBUS, Crc};
 
 use super::device::{Alphabet, Device, DeviceEngine, MessageDevice, Source, Step};
 use super::framing::Cut;

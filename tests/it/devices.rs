@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mbe_bridge::document::Source;
+use mbe_bridge::profile::json_schema;
 use mbe_bridge::profile::{Library, Origin, Profile};
 
 fn devices() -> PathBuf {
@@ -567,4 +568,22 @@ from = "s[4..7]"
         let problems = with_vector(body, &vector).verify();
         assert!(problems.is_empty(), "{problems}");
     }
+}
+
+/// `UPDATE_FIXTURES=1` writes what the types say now.
+#[test]
+fn the_published_json_schema_is_that_of_the_types() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("devices/profile.schema.json");
+    let schema = format!("{:#}\n", json_schema());
+    if std::env::var_os("UPDATE_FIXTURES").is_some() {
+        fs::write(&path, &schema).unwrap();
+    }
+    assert!(
+        fs::read_to_string(path).unwrap() == schema,
+        "run `mbe-bridge devices schema > devices/profile.schema.json`"
+    );
+    let schema = json_schema();
+    let channel = &schema["definitions"]["ChannelFile"];
+    assert_eq!(channel["additionalProperties"], false, "unknown keys are refused by the schema too");
+    assert!(channel["properties"]["type"]["description"].is_string(), "{channel}");
 }

@@ -5,9 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use toml::Spanned;
-
 use crate::document::DurationText;
+use crate::document::Spanned;
 use crate::document::did_you_mean;
 use crate::model::Channel;
 use crate::model::ChannelName;

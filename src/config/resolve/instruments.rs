@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use toml::Spanned;
-
 use crate::document::Problems;
+use crate::document::Spanned;
 use crate::document::did_you_mean;
 use crate::model::Transport;
 use crate::profile::Device;

@@ -3,8 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use toml::Spanned;
-
+use crate::document::Spanned;
 use crate::model::LineSettings;
 use crate::model::Transport;
 use crate::profile::Profile;

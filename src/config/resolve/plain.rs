@@ -4,9 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use toml::Spanned;
-
 use crate::document::DurationText;
+use crate::document::Spanned;
 
 use super::super::file::{FillWord, KeyFile, ModeWord, StartWord};
 use super::super::secret::KeySource;

@@ -4,8 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use toml::Spanned;
-
+use crate::document::Spanned;
 use crate::document::did_you_mean;
 use crate::model::Kind;
 

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use toml::Spanned;
-
 use super::super::checksum::Checksum;
 use super::super::device::Alphabet;
 use super::super::framing::{End, Escape, Framing};
@@ -11,6 +9,7 @@ use super::super::pattern::{frame_bytes, hex, text_message};
 use super::super::schema::{ChecksumFile, EscapeFile, FramingFile};
 use super::super::text::TextError;
 use super::Compiler;
+use crate::document::Spanned;
 
 /// The checksums of both directions.
 #[derive(Debug, Clone, Copy, Default)]

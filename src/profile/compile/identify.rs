@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use toml::Spanned;
-
+use crate::document::Spanned;
 use crate::document::did_you_mean;
 
 use super::super::device::{Alphabet, Device, DeviceEngine, MessagePoll};

@@ -3,10 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use toml::Spanned;
-
 use crate::document::Number;
 use crate::document::Scalar;
+use crate::document::Spanned;
 use crate::model::Reason;
 
 use super::super::Raw;

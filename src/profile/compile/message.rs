@@ -5,9 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use toml::Spanned;
-
 use crate::document::DurationText;
+use crate::document::Spanned;
 
 use super::super::checksum::Checksum;
 use super::super::device::{Alphabet, ConnectStep, Listen, MessageDevice, MessagePoll, Step};

@@ -15,14 +15,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::{DeserializeOwned, IntoDeserializer};
-use toml::Spanned;
-
 use crate::document::DurationText;
 use crate::document::Number;
 use crate::document::Open;
 use crate::document::Problems;
 use crate::document::Source;
+use crate::document::Spanned;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use super::device::{Alphabet, Device, DeviceEngine, Timing};
 use super::schema::{EngineWord, ModeWord, ProfileFile, TimingFile};

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use toml::Spanned;
-
 use crate::document::Open;
+use crate::document::Spanned;
 
 use super::super::device::ModbusDevice;
 use super::super::register::{Order, Register, RegisterType, Table};
