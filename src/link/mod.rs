@@ -13,6 +13,7 @@
 
 mod doubt;
 mod error;
+mod limit;
 mod owned;
 mod pace;
 pub mod ports;
@@ -29,6 +30,7 @@ mod wire;
 use crate::model::Transport;
 
 pub use error::{Error, Fault};
+pub use limit::Limit;
 pub use pace::Pacer;
 pub use serial::SerialConnector;
 pub use settings::WireSettings;

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use super::doubt::Doubts;
-use super::{Fault, Pacer, WireSettings};
+use super::{Fault, Limit, Pacer, WireSettings};
 
 /// A line that has not fallen quiet after this long is noisy.
 const SETTLE_LIMIT: Duration = Duration::from_secs(2);
@@ -64,6 +64,8 @@ pub struct Wire {
     settings: WireSettings,
     pacer: Pacer,
     trace: Option<Trace>,
+    /// Ends waits for bytes.
+    limit: Limit,
     /// Bytes received and not consumed.
     received: Vec<u8>,
     trust: Trust,
@@ -91,6 +93,7 @@ impl Wire {
             settings,
             pacer,
             trace,
+            limit: Limit::default(),
             received: Vec::with_capacity(512),
             trust: Trust::Open,
             doubts: Doubts::default(),
@@ -228,15 +231,24 @@ impl Wire {
         if self.received.len() >= LONGEST_ANSWER {
             self.discard();
         }
-        match timeout_at(until, poll_fn(|cx| self.poll_more(cx))).await {
-            Ok(Ok(())) => Ok(true),
-            Ok(Err(error)) => Err(self.lost(error)),
-            Err(_late) => {
+        self.limit.set(until);
+        match poll_fn(|cx| self.poll_more_or_limit(cx)).await {
+            Some(Ok(())) => Ok(true),
+            Some(Err(error)) => Err(self.lost(error)),
+            None => {
                 if self.trust == Trust::Open {
                     self.trust = Trust::QuietSince(Instant::now());
                 }
                 Ok(false)
             }
+        }
+    }
+
+    /// None when the time has come before any bytes.
+    fn poll_more_or_limit(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<()>>> {
+        match self.poll_more(cx) {
+            Poll::Ready(read) => Poll::Ready(Some(read)),
+            Poll::Pending => self.limit.poll(cx).map(|()| None),
         }
     }
 

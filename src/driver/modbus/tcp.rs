@@ -7,11 +7,12 @@
 use std::fmt;
 use std::io;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_modbus::client::{Client, Context, tcp};
 use tokio_modbus::slave::SlaveContext;
 use tokio_modbus::{ProtocolError, Slave};
 
+use crate::link::Limit;
 use crate::link::Wire;
 use crate::profile::Timing;
 
@@ -21,11 +22,12 @@ use super::{Answer, Read, exception};
 /// A connection to a Modbus/TCP device or gateway.
 pub(crate) struct TcpBus {
     context: Option<Context>,
+    limit: Limit,
 }
 
 impl TcpBus {
     pub(crate) fn over(wire: Wire) -> Self {
-        Self { context: Some(tcp::attach(wire)) }
+        Self { context: Some(tcp::attach(wire)), limit: Limit::default() }
     }
 
     pub(crate) async fn read(&mut self, read: &Read, timing: &Timing) -> Result<Answer, Error> {
@@ -35,13 +37,14 @@ impl TcpBus {
         context.set_slave(Slave(read.unit));
         let asked = Instant::now();
         // `call`, since the readers of the stock client assert the length of the answer.
-        let called = timeout_at(asked + timing.reply, Client::call(&mut context, read.request())).await;
+        let call = Client::call(&mut context, read.request());
+        let called = self.limit.within(asked + timing.reply, call).await;
         let answered = Instant::now();
         let said = match called {
-            Err(_late) => Err(Error::NoReply(timing.reply)),
-            Ok(Err(error)) => Err(translated(error)),
-            Ok(Ok(Ok(response))) => read.words(response).map(Ok),
-            Ok(Ok(Err(code))) => Ok(Err(exception(code))),
+            None => Err(Error::NoReply(timing.reply)),
+            Some(Err(error)) => Err(translated(error)),
+            Some(Ok(Ok(response))) => read.words(response).map(Ok),
+            Some(Ok(Err(code))) => Ok(Err(exception(code))),
         };
         match said {
             Ok(answer) => {
