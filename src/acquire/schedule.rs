@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::model::Stamp;
+use crate::model::{Stamp, doubled, nanos_of};
 
 /// Polls without an answer that are put up with before an instrument is given a pause: a single lost reply is no reason
 /// to lose a second of readings.
@@ -59,7 +59,7 @@ impl Schedule {
         let entries: Vec<Entry> = polls
             .into_iter()
             .map(|(instrument, poll, every)| {
-                let period = i64::try_from(every.as_nanos()).unwrap_or(i64::MAX).max(1);
+                let period = nanos_of(every).max(1);
                 let slot = if every > AT_ONCE_ABOVE { now } else { on_grid(now, period) };
                 Entry { instrument, poll, period, slot }
             })
@@ -115,7 +115,7 @@ impl Schedule {
         }
         *failures = failures.saturating_add(1);
         let doublings = failures.checked_sub(TOLERATED_FAILURES)?;
-        Some(FIRST_PAUSE.saturating_mul(1 << doublings.min(16)).min(LONGEST_PAUSE))
+        Some(doubled(FIRST_PAUSE, doublings.saturating_add(1), LONGEST_PAUSE))
     }
 }
 

@@ -1,7 +1,6 @@
 //! The platform over HTTP.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::ClientBuilder;
@@ -30,6 +29,7 @@ use super::wire;
 use crate::model::Chunk;
 use crate::model::ChunkChannel;
 use crate::model::StreamSpec;
+use crate::model::is_loopback;
 
 /// Largest answer that is read: a list of some 100,000 samples. A larger one is not the platform's.
 const LARGEST_REPLY: usize = 16 << 20;
@@ -143,12 +143,7 @@ fn builder(settings: &Settings, base: &Url) -> ClientBuilder {
         _ => builder.https_only(true),
     };
     // A lab's proxy is for the world outside.
-    if is_loopback(base) { builder.no_proxy() } else { builder }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    if is_loopback(base.host_str().unwrap_or_default()) { builder.no_proxy() } else { builder }
 }
 
 /// Reads an endpoint; what is wrong with it is said without repeating a password that may be in it.

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::report::{Exit, Failure, OrExit as _, Outcome};
-use super::table::{Table, number};
+use super::table::Table;
 use super::{load, print, runtime};
 use crate::bridge::Reader;
 use crate::config::Config;
-use crate::live::{LinkState, Snapshot};
+use crate::live::{LinkState, Snapshot, number};
 use crate::model::Outcome as Reading;
 use crate::model::Quality;
 use crate::profile::Library;

@@ -7,8 +7,9 @@ use clap::Args;
 use serde_json::Value;
 
 use super::report::{Exit, Failure, OrExit as _, Outcome};
-use super::table::{Table, number};
+use super::table::Table;
 use super::{print, runtime};
+use crate::live::number;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -46,14 +46,10 @@ impl fmt::Display for Table {
     }
 }
 
-/// A number as people read it beside others of its kind: pressures span fifteen decades, temperatures do not.
-pub(super) fn number(value: f64) -> String {
-    let size = value.abs();
-    if size != 0.0 && !(1e-3..1e6).contains(&size) { format!("{value:.3e}") } else { format!("{value:.2}") }
-}
-
 #[cfg(test)]
 mod tests {
+    use crate::live::number;
+
     use super::*;
 
     #[test]
@@ -63,7 +59,7 @@ mod tests {
         table.row(["T".to_owned(), number(650.5)]);
         assert_eq!(
             table.to_string(),
-            "name                 value\nchamber_pressure  1.200e-9\nT                   650.50"
+            "name                 value\nchamber_pressure  1.200e-9\nT                  650.500"
         );
     }
 }

@@ -4,6 +4,7 @@
 //! present and a short past only; what has to last is in the run file. Nothing here waits for a reader.
 
 mod board;
+mod number;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use crate::model::{Channel, ClockReading, Counts, Finite, Outcome, Reason, Stamp};
 
 pub use board::{Board, PollNote};
+pub use number::number;
 
 /// Everything at one moment.
 #[derive(Debug, Clone)]

@@ -129,13 +129,30 @@ fn host_clock() -> Stamp {
     }
 }
 
-fn nanos_of(duration: Duration) -> i64 {
+/// The nanoseconds of a duration, or as many as a stamp can count.
+pub fn nanos_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A time that doubles with each count after the first, up to a longest: pauses after failures.
+pub fn doubled(first: Duration, count: u32, longest: Duration) -> Duration {
+    let factor = 1u32.checked_shl(count.saturating_sub(1)).unwrap_or(u32::MAX);
+    first.saturating_mul(factor).min(longest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_doubles_up_to_the_longest() {
+        const FIRST: Duration = Duration::from_millis(500);
+        const LONGEST: Duration = Duration::from_secs(30);
+        let bounds: Vec<u128> = (1..9).map(|n| doubled(FIRST, n, LONGEST).as_millis()).collect();
+        assert_eq!(bounds, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+        assert_eq!(doubled(FIRST, 0, LONGEST), FIRST);
+        assert_eq!(doubled(FIRST, u32::MAX, LONGEST), LONGEST);
+    }
 
     #[test]
     fn a_stamp_survives_the_way_to_an_instant_and_back() {

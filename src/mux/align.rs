@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fill::History;
 use super::{Aligned, Fill, Mode, Settings};
-use crate::model::{ChannelIndex, Counts, Finite, Mark, Outcome, Point, Quality, Sample, Stamp, Tick};
+use crate::model::{ChannelIndex, Counts, Finite, Mark, Outcome, Point, Quality, Sample, Stamp, Tick, nanos_of};
 
 /// A sample that waits on an open tick.
 #[derive(Debug, Clone, Copy)]
@@ -179,5 +179,5 @@ fn nearest(at: Stamp, period: i64) -> i64 {
 }
 
 fn nanos(period: std::time::Duration) -> i64 {
-    i64::try_from(period.as_nanos()).unwrap_or(i64::MAX).max(1)
+    nanos_of(period).max(1)
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Params, params};
 
 use super::rows::{FrozenRow, Head, SessionRow, kind_text, run_state_text, signed};
 use super::{Axis, Error, body, counts, schema};
-use crate::model::{ClockReading, ClockSource, Counts, RunState, SessionId, Stamp, Tick};
+use crate::model::{ClockReading, ClockSource, Counts, RunState, SessionId, Stamp, Tick, nanos_of};
 
 /// A run file that is open to be written.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl RunFile {
                 serde_json::Value::from(spec.tags.clone()).to_string(),
                 i64::try_from(spec.points_per_chunk).unwrap_or(i64::MAX),
                 if head.axis == Axis::Grid { "grid" } else { "native" },
-                head.period.map(|period| i64::try_from(period.as_nanos()).unwrap_or(i64::MAX)),
+                head.period.map(nanos_of),
             ],
         )?;
         for (number, channel) in (0_i64..).zip(head.channels.iter()) {

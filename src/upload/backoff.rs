@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::doubled;
+
 /// A random pause between nothing and a bound that doubles with each failure in a row, up to a longest one.
 #[derive(Debug)]
 pub(super) struct Backoff {
@@ -22,26 +24,12 @@ impl Backoff {
     }
 }
 
-/// A time that doubles with each count after the first, up to a longest.
-pub(super) fn doubled(first: Duration, count: u32, longest: Duration) -> Duration {
-    let factor = 1u32.checked_shl(count.saturating_sub(1)).unwrap_or(u32::MAX);
-    first.saturating_mul(factor).min(longest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const FIRST: Duration = Duration::from_millis(500);
     const LONGEST: Duration = Duration::from_secs(30);
-
-    #[test]
-    fn the_bound_doubles_up_to_the_longest() {
-        let bounds: Vec<u64> = (1..9).map(|n| doubled(FIRST, n, LONGEST).as_millis().try_into().unwrap()).collect();
-        assert_eq!(bounds, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
-        assert_eq!(doubled(FIRST, 0, LONGEST), FIRST);
-        assert_eq!(doubled(FIRST, u32::MAX, LONGEST), LONGEST);
-    }
 
     #[test]
     fn pauses_fill_the_whole_range_and_a_seed_repeats_them() {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::backoff::doubled;
 use super::refusals::Verdict;
 use super::run_upload::Hold;
 use super::run_upload::RunUpload;
@@ -17,6 +16,7 @@ use crate::model::Frozen;
 use crate::model::RunState;
 use crate::model::StreamRecord;
 use crate::model::StreamState;
+use crate::model::doubled;
 
 /// A stream that is said to be gone is asked once more after this long: a platform that is being restarted says so too.
 const SECOND_LOOK: Duration = Duration::from_secs(1);

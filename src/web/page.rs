@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::live::{LinkState, Snapshot};
+use crate::live::{LinkState, Snapshot, number};
 use crate::model::{Outcome, Quality};
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>mbe-bridge</title>\
@@ -81,11 +81,6 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
 }
 
 /// Pressures span fifteen decades, temperatures do not.
-fn number(value: f64) -> String {
-    let size = value.abs();
-    if size != 0.0 && !(1e-3..1e6).contains(&size) { format!("{value:.3e}") } else { format!("{value:.3}") }
-}
-
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -98,6 +98,21 @@ link = "pyro"
 "#;
 
 #[test]
+fn a_key_that_leaves_this_machine_in_the_clear_is_warned_of() {
+    for (endpoint, warned) in [
+        ("http://localhost.example.com", true),
+        ("http://127.example.com:8080", true),
+        ("http://127.0.0.1:8080", false),
+        ("http://[::1]:8080/", false),
+        ("http://LOCALHOST", false),
+        ("https://example.com", false),
+    ] {
+        let loaded = read(&format!("[platform]\nendpoint = \"{endpoint}\"\n{PYROMETER}")).unwrap();
+        assert_eq!(loaded.warnings.to_string().contains("in the clear"), warned, "{endpoint}");
+    }
+}
+
+#[test]
 fn what_is_left_out_has_its_default() {
     let config = config(PYROMETER);
     assert_eq!(config.platform.endpoint, "https://api.atomscale.ai");

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::document::DurationText;
 use crate::document::Spanned;
+use crate::model::host_of;
+use crate::model::is_loopback;
 
 use super::super::file::{FillWord, KeyFile, ModeWord, StartWord};
 use super::super::secret::KeySource;
@@ -50,7 +52,7 @@ impl Resolver<'_> {
                 let text = given.get_ref().trim();
                 if !text.starts_with("https://") && !text.starts_with("http://") {
                     self.error(given.span(), "an endpoint begins with https:// or http://", "");
-                } else if text.starts_with("http://") && !is_local(text) {
+                } else if text.starts_with("http://") && !is_loopback(host_of(text)) {
                     self.warning(given.span(), "the API key travels to this endpoint in the clear", "use https://");
                 }
                 text.to_owned()
@@ -251,9 +253,4 @@ impl Resolver<'_> {
         }
         Some(Dashboard { listen, token })
     }
-}
-
-fn is_local(endpoint: &str) -> bool {
-    let host = endpoint.trim_start_matches("http://");
-    ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local))
 }
