@@ -6,6 +6,8 @@ mod bridge;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod devices;
 #[cfg(test)]
 mod server;
