@@ -61,6 +61,8 @@ pub struct Instrument {
     pub driver: Box<dyn Driver>,
     /// The bridge's channel for each channel of the device; none for those the lab does not use.
     pub channels: Vec<Option<ChannelIndex>>,
+    /// How long it may stay silent after it was switched on.
+    pub warm_up: Duration,
 }
 
 impl fmt::Debug for Instrument {
@@ -116,6 +118,17 @@ pub struct Poll {
     pub missed: u64,
     /// What failed.
     pub failure: Option<Failure>,
+    /// What the instrument refuses to give and is no longer asked for; none where that is as it was.
+    pub left_out: Option<Vec<LeftOut>>,
+}
+
+/// What an instrument refuses to give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The channels of the lab that have no value for it.
+    pub channels: Vec<ChannelIndex>,
+    /// Where that is in the instrument, and its own words: `holding 40: exception 2, illegal data address`.
+    pub what: String,
 }
 
 /// Why a poll brought less than it should.

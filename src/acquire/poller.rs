@@ -7,16 +7,17 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::schedule::{Schedule, Slot};
-use super::{Event, Failure, Instrument, Plan, Poll, Report, Settings};
+use super::schedule::{Ending, Schedule, Slot};
+use super::{Event, Failure, Instrument, LeftOut, Plan, Poll, Report, Settings};
 use crate::driver::Bus;
 use crate::driver::Error as DriverError;
 use crate::driver::Exchange;
+use crate::driver::LeftOut as DriverLeftOut;
 use crate::driver::Polled;
 use crate::driver::Recovery;
 use crate::link::Connector;
 use crate::link::Pacer;
-use crate::model::{Outcome, Sample, Stamp, TimeBase, with_causes};
+use crate::model::{Outcome, Reason, Sample, Stamp, TimeBase, with_causes};
 
 /// Between attempts to open a link. The longest is short enough for a replugged adapter to be sampled again within two
 /// seconds, and long enough not to be a load.
@@ -38,6 +39,10 @@ pub(super) struct Poller {
     stations: Vec<Station>,
     schedule: Schedule,
     opened_before: bool,
+    /// How long the opened line has to be quiet after a failure, for which whoever failed is charged.
+    quiet: Duration,
+    /// Whose failure it was that the link is opened again for, and when that was.
+    reopens_for: Option<(usize, Stamp)>,
     /// Whether the link was renewed for the slot that is due; see [`Lost::renewal`].
     renewed: bool,
     /// When outages were last logged, and how many have not been since.
@@ -55,6 +60,12 @@ struct Station {
     /// Since when it has not answered, and whether that was logged: a single lost reply is not.
     silent_since: Option<Stamp>,
     told: bool,
+    /// Whether it has answered since the link was last out of order.
+    answered: bool,
+    /// Until when silence is no fault: it may just have been switched on.
+    warms_up_until: Stamp,
+    /// What it refuses to give, as last reported.
+    left_out: Vec<DriverLeftOut>,
 }
 
 /// The reader of the reports is gone: there is nothing left to poll for.
@@ -69,11 +80,7 @@ impl Poller {
         reports: mpsc::Sender<Report>,
         stop: CancellationToken,
     ) -> Self {
-        let stations: Vec<Station> = plan
-            .instruments
-            .into_iter()
-            .map(|instrument| Station { instrument, connected: false, silent_since: None, told: false })
-            .collect();
+        let stations: Vec<Station> = plan.instruments.into_iter().map(Station::new).collect();
         let polls: Vec<(usize, usize, Duration)> = stations
             .iter()
             .enumerate()
@@ -97,6 +104,8 @@ impl Poller {
             stations,
             schedule,
             opened_before: false,
+            quiet: Duration::ZERO,
+            reopens_for: None,
             renewed: false,
             told: VecDeque::new(),
             untold: 0,
@@ -116,10 +125,12 @@ impl Poller {
     async fn keep_polling(&mut self) -> Closed {
         let mut retry = Duration::ZERO;
         let mut renewing = false;
+        let mut was_down = true;
         loop {
             let why = match self.connector.open().await {
                 Err(error) => {
                     renewing = false;
+                    self.reopens_for = None;
                     Some(with_causes(&error))
                 }
                 Ok(wire) => {
@@ -130,6 +141,17 @@ impl Poller {
                     if !std::mem::take(&mut renewing) && self.report(Event::Opened).await.is_err() {
                         return Closed;
                     }
+                    let now = self.time.now();
+                    if std::mem::take(&mut was_down) {
+                        self.stations.iter_mut().for_each(|station| station.may_warm_up(now));
+                    }
+                    if let Some((instrument, failed)) = self.reopens_for.take() {
+                        let slots = self.schedule.charge(instrument, now, now.since(failed));
+                        if slots > 0 && self.report(Event::Missed { instrument, slots }).await.is_err() {
+                            return Closed;
+                        }
+                    }
+                    self.quiet = wire.settings().quiet;
                     let mut bus = Bus::over(wire, self.settings.protocol);
                     match self.poll_until_lost(&mut bus).await {
                         Err(closed) => return closed,
@@ -147,6 +169,7 @@ impl Poller {
                 }
             };
             if let Some(why) = why {
+                was_down = true;
                 self.note_outage(&why);
                 if self.report(Event::Down { why }).await.is_err() {
                     return Closed;
@@ -217,6 +240,7 @@ impl Poller {
             }
             self.report_poll(slot, began, polled).await?;
             if recovery == Some(Recovery::Reopen) {
+                self.reopens_for = gone.is_none().then(|| (slot.instrument, self.time.now()));
                 return Ok(Lost { why: gone, after_answers, renewal: false });
             }
         }
@@ -237,11 +261,14 @@ impl Poller {
 
     async fn report_poll(&mut self, slot: Slot, began: Stamp, polled: Polled) -> Result<(), Closed> {
         let ended = self.time.now();
-        let answered = matches!(polled.failure.as_ref().map(DriverError::recovery), None | Some(Recovery::SkipReading))
-            || !polled.exchanges.is_empty();
-        let outlook = self.schedule.done(slot, ended, answered);
+        let in_order = matches!(polled.failure.as_ref().map(DriverError::recovery), None | Some(Recovery::SkipReading));
+        let answered = in_order || !polled.exchanges.is_empty();
+        let lost = if in_order { Duration::ZERO } else { ended.since(began) + self.quiet };
         let Some(station) = self.stations.get_mut(slot.instrument) else { return Ok(()) };
-        let paused = polled.failure.as_ref().filter(|_| outlook.pause.is_some());
+        let silent = polled.failure.as_ref().is_some_and(DriverError::is_silence);
+        let expected = !answered && station.is_silent(ended, silent);
+        let outlook = self.schedule.done(slot, ended, Ending { answered, lost, expected });
+        let paused = polled.failure.as_ref().filter(|_| outlook.pause.is_some() && !expected);
         station.note_health(&self.settings.name, ended, answered, paused);
 
         let round_trip = polled.exchanges.first().map(|exchange| exchange.answered.duration_since(exchange.asked));
@@ -249,8 +276,9 @@ impl Poller {
         for exchange in &polled.exchanges {
             stamp_exchange(&self.time, &station.instrument, exchange, &mut samples);
         }
+        let reason_for = |failure: &DriverError| if expected { Reason::WARMING_UP } else { failure.reason() };
         if let Some(failure) = &polled.failure {
-            let outcome = Outcome::Bad(failure.reason());
+            let outcome = Outcome::Bad(reason_for(failure));
             let at = began.plus(ended.since(began) / 2);
             let fed = station.instrument.driver.polls().get(slot.poll).map_or(&[][..], |poll| &poll.channels);
             for channel in fed.iter().filter_map(|channel| station.instrument.channels.get(*channel).copied().flatten())
@@ -262,10 +290,16 @@ impl Poller {
             }
         }
         let failure = polled.failure.as_ref().map(|error| Failure {
-            reason: error.reason(),
-            words: with_causes(error),
+            reason: reason_for(error),
+            words: if expected {
+                let seconds = station.instrument.warm_up.as_secs_f64();
+                format!("{}; it may take {seconds} s after it was switched on", with_causes(error))
+            } else {
+                with_causes(error)
+            },
             pause: outlook.pause,
         });
+        let left_out = station.newly_left_out();
         self.report(Event::Polled(Poll {
             instrument: slot.instrument,
             samples,
@@ -273,6 +307,7 @@ impl Poller {
             late_by: began.since(slot.at),
             missed: outlook.skipped,
             failure,
+            left_out,
         }))
         .await
     }
@@ -301,10 +336,54 @@ struct Lost {
 }
 
 impl Station {
+    fn new(instrument: Instrument) -> Self {
+        Self {
+            instrument,
+            connected: false,
+            silent_since: None,
+            told: false,
+            answered: false,
+            warms_up_until: Stamp::default(),
+            left_out: Vec::new(),
+        }
+    }
+
+    /// The link is in order again: whoever was switched off with it may be starting.
+    fn may_warm_up(&mut self, now: Stamp) {
+        self.answered = false;
+        self.warms_up_until = now.plus(self.instrument.warm_up);
+    }
+
+    /// Whether a failed poll was nothing but a silence that was to be expected: the first one after answers may mean that
+    /// it was switched off and on again.
+    fn is_silent(&mut self, now: Stamp, silent: bool) -> bool {
+        if std::mem::take(&mut self.answered) {
+            self.warms_up_until = now.plus(self.instrument.warm_up);
+        }
+        silent && now < self.warms_up_until
+    }
+
+    /// What the instrument refuses to give, if that has changed.
+    fn newly_left_out(&mut self) -> Option<Vec<LeftOut>> {
+        let left_out = self.instrument.driver.left_out();
+        if left_out == self.left_out {
+            return None;
+        }
+        let channels = &self.instrument.channels;
+        let used = |of: &DriverLeftOut| {
+            let used = of.channels.iter().filter_map(|channel| channels.get(*channel).copied().flatten());
+            LeftOut { channels: used.collect(), what: of.what.clone() }
+        };
+        let reported = left_out.iter().map(used).filter(|of| !of.channels.is_empty()).collect();
+        self.left_out = left_out;
+        Some(reported)
+    }
+
     /// `paused` is the failure for which the instrument is left alone, if it is.
     fn note_health(&mut self, link: &str, now: Stamp, answered: bool, paused: Option<&DriverError>) {
         let instrument = &self.instrument.name;
         if answered {
+            self.answered = true;
             if let Some(since) = self.silent_since.take().filter(|_| self.told) {
                 let silent_for_s = now.since(since).as_secs_f64();
                 tracing::info!(link, %instrument, silent_for_s, "instrument answers again");

@@ -3,7 +3,11 @@
 //! Pure: time comes in as stamps. Slots lie on whole multiples of the period since the epoch of the time base, so that
 //! instruments of one period are asked together and their samples share ticks. A slot whose whole period has gone by is
 //! skipped and counted, never made up in a burst.
+//!
+//! An instrument that costs the link time without answering pays for it: of `n` instruments none gets more than the n-th
+//! part of the link's time for nothing. After a poll that failed and took `t`, it is not asked before `(n - 1) t` has gone by.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::model::{Stamp, doubled, nanos_of};
@@ -24,6 +28,19 @@ pub(crate) struct Schedule {
     entries: Vec<Entry>,
     /// Polls without an answer in a row, by instrument.
     failures: Vec<u32>,
+    /// Instruments that share the link, without the one that is looked at.
+    others: u32,
+}
+
+/// How a poll ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// Whether the instrument answered anything.
+    pub(crate) answered: bool,
+    /// The link's time that went into a failure.
+    pub(crate) lost: Duration,
+    /// Whether silence is to be expected: the instrument is then asked again each second and not left alone for longer.
+    pub(crate) expected: bool,
 }
 
 #[derive(Debug)]
@@ -65,7 +82,9 @@ impl Schedule {
             })
             .collect();
         let instruments = entries.iter().map(|entry| entry.instrument + 1).max().unwrap_or(0);
-        Self { entries, failures: vec![0; instruments] }
+        let polled: BTreeSet<usize> = entries.iter().map(|entry| entry.instrument).collect();
+        let others = u32::try_from(polled.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        Self { entries, failures: vec![0; instruments], others }
     }
 
     /// The most urgent poll whose slot has come, or else the first to come; none when there is nothing to poll.
@@ -81,21 +100,31 @@ impl Schedule {
         })
     }
 
-    /// Notes that a poll has ended and plans its next slot. `alive` says that the instrument answered.
-    pub(crate) fn done(&mut self, slot: Slot, now: Stamp, alive: bool) -> Outlook {
+    /// Notes that a poll has ended and plans its next slot.
+    pub(crate) fn done(&mut self, slot: Slot, now: Stamp, ending: Ending) -> Outlook {
         let mut skipped = 0;
         if let Some(entry) = self.entries.get_mut(slot.entry) {
             entry.slot = on_grid(entry.slot.shifted(1), entry.period);
             skipped += entry.skip_to(now.shifted(-entry.period));
         }
-        let pause = self.pause_for(slot.instrument, alive);
-        if let Some(pause) = pause {
-            let until = now.plus(pause);
-            for entry in self.entries.iter_mut().filter(|entry| entry.instrument == slot.instrument) {
-                skipped += entry.skip_to(until.shifted(-1));
-            }
-        }
+        let pause = self.pause_for(slot.instrument, ending);
+        let owed = ending.lost.saturating_mul(self.others);
+        skipped += self.leave_alone(slot.instrument, now, owed.max(pause.unwrap_or_default()));
         Outlook { skipped, pause }
+    }
+
+    /// Charges an instrument for time of the link that went on after its failed poll; the slots it loses.
+    pub(crate) fn charge(&mut self, instrument: usize, now: Stamp, lost: Duration) -> u64 {
+        self.leave_alone(instrument, now, lost.saturating_mul(self.others))
+    }
+
+    /// Passes over the instrument's slots of a time to come.
+    fn leave_alone(&mut self, instrument: usize, now: Stamp, time: Duration) -> u64 {
+        if time.is_zero() {
+            return 0;
+        }
+        let until = now.plus(time).shifted(-1);
+        self.entries.iter_mut().filter(|entry| entry.instrument == instrument).map(|entry| entry.skip_to(until)).sum()
     }
 
     /// Passes over the slots of a time in which the link was not open.
@@ -107,13 +136,16 @@ impl Schedule {
             .collect()
     }
 
-    fn pause_for(&mut self, instrument: usize, alive: bool) -> Option<Duration> {
+    fn pause_for(&mut self, instrument: usize, ending: Ending) -> Option<Duration> {
         let failures = self.failures.get_mut(instrument)?;
-        if alive {
+        if ending.answered {
             *failures = 0;
             return None;
         }
         *failures = failures.saturating_add(1);
+        if ending.expected {
+            *failures = (*failures).min(TOLERATED_FAILURES);
+        }
         let doublings = failures.checked_sub(TOLERATED_FAILURES)?;
         Some(doubled(FIRST_PAUSE, doublings.saturating_add(1), LONGEST_PAUSE))
     }
@@ -153,23 +185,31 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    /// A poll that went well.
+    const WELL: Ending = Ending { answered: true, lost: Duration::ZERO, expected: false };
+
+    /// A poll without an answer that took so long.
+    fn silent(ms: u64) -> Ending {
+        Ending { answered: false, lost: every(ms), expected: false }
+    }
+
     #[test]
     fn slots_are_whole_multiples_and_the_earliest_deadline_goes_first() {
         let mut plan = Schedule::new([(0, 0, every(500)), (1, 0, every(100))], ms(1_030));
         let at_once = plan.next(ms(1_030)).unwrap();
         assert_eq!((at_once.instrument, at_once.at), (0, ms(1_030)), "a slow poll does not wait for its first slot");
-        plan.done(at_once, ms(1_040), true);
+        plan.done(at_once, ms(1_040), WELL);
         let first = plan.next(ms(1_030)).unwrap();
         assert_eq!((first.instrument, first.at), (1, ms(1_100)));
-        plan.done(first, ms(1_110), true);
+        plan.done(first, ms(1_110), WELL);
         for expected in [1_200, 1_300, 1_400] {
             let slot = plan.next(ms(expected)).unwrap();
             assert_eq!((slot.instrument, slot.at), (1, ms(expected)));
-            plan.done(slot, ms(expected + 10), true);
+            plan.done(slot, ms(expected + 10), WELL);
         }
         let both_due = plan.next(ms(1_500)).unwrap();
         assert_eq!((both_due.instrument, both_due.at), (1, ms(1_500)), "its deadline is 1.6 s, the other's is 2 s");
-        plan.done(both_due, ms(1_510), true);
+        plan.done(both_due, ms(1_510), WELL);
         assert_eq!(plan.next(ms(1_510)).unwrap().instrument, 0);
     }
 
@@ -177,7 +217,7 @@ mod tests {
     fn missed_slots_are_counted_and_not_made_up() {
         let mut plan = Schedule::new([(0, 0, every(100))], ms(1_000));
         let slot = plan.next(ms(1_000)).unwrap();
-        let outlook = plan.done(slot, ms(1_350), true);
+        let outlook = plan.done(slot, ms(1_350), WELL);
         assert_eq!(outlook.skipped, 2, "1.1 s and 1.2 s are gone, 1.3 s can still be used");
         assert_eq!(plan.next(ms(1_350)).unwrap().at, ms(1_300));
     }
@@ -193,10 +233,10 @@ mod tests {
             now = now.max(slot.at);
             if slot.instrument == 0 {
                 now = now.plus(every(50));
-                pauses.extend(plan.done(slot, now, false).pause);
+                pauses.extend(plan.done(slot, now, silent(50)).pause);
             } else {
                 now = now.plus(every(5));
-                assert_eq!(plan.done(slot, now, true).skipped, 0, "the neighbour keeps its rate");
+                assert_eq!(plan.done(slot, now, WELL).skipped, 0, "the neighbour keeps its rate");
                 neighbour += 1;
             }
         }
@@ -206,12 +246,84 @@ mod tests {
         loop {
             let slot = plan.next(now).unwrap();
             now = now.max(slot.at).plus(every(5));
-            let outlook = plan.done(slot, now, true);
+            let outlook = plan.done(slot, now, WELL);
             if slot.instrument == 0 {
                 assert_eq!(outlook.pause, None, "one answer makes it well again");
                 break;
             }
         }
+    }
+
+    /// Polls these instruments until `end`, each with the time its polls take and whether it answers; the time that each
+    /// has taken of the link, and its polls.
+    fn polled_until(end: Stamp, period: u64, instruments: &[(u64, bool)]) -> Vec<(u64, u64)> {
+        let mut plan = Schedule::new((0..instruments.len()).map(|n| (n, 0, every(period))), ms(0));
+        let mut taken = vec![(0, 0); instruments.len()];
+        let mut now = ms(0);
+        while now < end {
+            let slot = plan.next(now).unwrap();
+            let (cost, answers) = instruments[slot.instrument];
+            now = now.max(slot.at).plus(every(cost));
+            taken[slot.instrument].0 += cost;
+            taken[slot.instrument].1 += 1;
+            plan.done(slot, now, if answers { WELL } else { silent(cost) });
+        }
+        taken
+    }
+
+    #[test]
+    fn no_instrument_gets_more_than_its_share_for_nothing_from_the_first_lost_reply_on() {
+        for n in [2_usize, 3, 8] {
+            let mut instruments = vec![(5, true); n];
+            instruments[1] = (1_000, false);
+            let n = u64::try_from(n).unwrap();
+            for seconds in [n, 2 * n, 4 * n, 60] {
+                let taken = polled_until(ms(i64::try_from(seconds * 1_000).unwrap()), 100, &instruments);
+                // The poll that is under way at the end is not yet paid for.
+                assert!(taken[1].0 <= seconds * 1_000 / n + 1_000, "{n} instruments, {seconds} s: {taken:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn several_dead_instruments_leave_the_living_what_is_theirs() {
+        let taken = polled_until(ms(300_000), 100, &[(5, true), (250, false), (250, false), (250, false)]);
+        assert!(taken[0].1 * 100 >= 3_000 * 95, "of 3000 slots {} were polled", taken[0].1);
+    }
+
+    #[test]
+    fn a_lone_instrument_owes_nobody_anything() {
+        let mut plan = Schedule::new([(0, 0, every(100))], ms(0));
+        let slot = plan.next(ms(0)).unwrap();
+        let outlook = plan.done(slot, ms(90), silent(90));
+        assert_eq!((outlook.skipped, outlook.pause), (0, None));
+        assert_eq!(plan.next(ms(90)).unwrap().at, ms(100), "a single lost reply costs one reading");
+    }
+
+    #[test]
+    fn an_instrument_that_answers_in_part_pays_for_the_part_that_it_does_not() {
+        let mut plan = Schedule::new([(0, 0, every(100)), (1, 0, every(100))], ms(0));
+        let slot = plan.next(ms(0)).unwrap();
+        let outlook = plan.done(slot, ms(1_000), Ending { answered: true, lost: every(1_000), expected: false });
+        assert_eq!(outlook.pause, None);
+        let mut next = plan.next(ms(1_000)).unwrap();
+        while next.instrument != slot.instrument {
+            plan.done(next, next.at.max(ms(1_000)), WELL);
+            next = plan.next(next.at).unwrap();
+        }
+        assert_eq!(next.at, ms(2_000));
+    }
+
+    #[test]
+    fn an_instrument_that_may_still_be_starting_is_asked_each_second() {
+        let mut plan = Schedule::new([(0, 0, every(100))], ms(0));
+        let mut pauses = Vec::new();
+        for round in 0..12 {
+            let slot = plan.next(ms(0)).unwrap();
+            let ending = Ending { expected: round < 8, ..silent(10) };
+            pauses.push(plan.done(slot, slot.at.plus(every(10)), ending).pause.map_or(0, |pause| pause.as_secs()));
+        }
+        assert_eq!(pauses, [0, 0, 1, 1, 1, 1, 1, 1, 2, 4, 8, 16]);
     }
 
     #[test]
@@ -220,7 +332,7 @@ mod tests {
         assert_eq!(plan.next(ms(7)).unwrap().at, ms(7));
         let mut plan = plan;
         let slot = plan.next(ms(7)).unwrap();
-        plan.done(slot, ms(9), true);
+        plan.done(slot, ms(9), WELL);
         assert_eq!(plan.next(ms(9)).unwrap().at, ms(60_000));
     }
 
@@ -241,7 +353,8 @@ mod tests {
                 let slot = plan.next(now).unwrap();
                 now = now.max(slot.at).shifted(cost * MS);
                 used[slot.instrument] += 1;
-                let outlook = plan.done(slot, now, alive);
+                let ending = if alive { WELL } else { silent(cost.unsigned_abs()) };
+                let outlook = plan.done(slot, now, ending);
                 skipped[slot.instrument] += i64::try_from(outlook.skipped).unwrap();
             }
             for (index, entry) in plan.entries.iter().enumerate() {

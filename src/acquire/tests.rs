@@ -53,6 +53,7 @@ fn driver(channels: usize, answer: impl Fn(usize) -> Polled + Send + 'static) ->
     let poll = PollSpec { every: EVERY, channels: (0..channels).collect(), exchanges: Vec::new() };
     driver.expect_polls().return_const(vec![poll]);
     driver.expect_connect().returning(|_| Ok(()));
+    driver.expect_left_out().returning(Vec::new);
     let number = AtomicUsize::new(0);
     driver.expect_poll().returning(move |_, _| answer(number.fetch_add(1, Ordering::SeqCst)));
     driver
@@ -60,7 +61,7 @@ fn driver(channels: usize, answer: impl Fn(usize) -> Polled + Send + 'static) ->
 
 fn instrument(name: &str, first_channel: usize, channels: usize, driver: MockDriver) -> Instrument {
     let channels = (first_channel..first_channel + channels).map(|channel| Some(ChannelIndex(channel))).collect();
-    Instrument { name: name.into(), driver: Box::new(driver), channels }
+    Instrument { name: name.into(), driver: Box::new(driver), channels, warm_up: Duration::ZERO }
 }
 
 fn answered(readings: Vec<Reading>) -> Polled {
@@ -261,7 +262,7 @@ async fn a_poller_that_panics_is_started_again() {
 
 fn modbus_instrument(name: &str, first_channel: usize, driver: ModbusDriver) -> Instrument {
     let channels = vec![Some(ChannelIndex(first_channel)), Some(ChannelIndex(first_channel + 1))];
-    Instrument { name: name.into(), driver: Box::new(driver), channels }
+    Instrument { name: name.into(), driver: Box::new(driver), channels, warm_up: Duration::ZERO }
 }
 
 /// Polls over Modbus/TCP; the gateway treats each connection like this.

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::links;
-use crate::acquire::{Event, Report};
+use crate::acquire::{Event, LeftOut, Report};
 use crate::config::Config;
+use crate::live;
 use crate::live::{Board, PollNote};
 use crate::model::{Counts, Mark, Stamp, TimeBase};
 use crate::mux::Aligner;
@@ -110,6 +111,10 @@ impl<R: Recorder> Flow<R> {
                         failure: poll.failure.as_ref().map(|failure| (&failure.reason, failure.words.as_str())),
                     },
                 );
+                if let Some(left_out) = &poll.left_out {
+                    let live = |of: &LeftOut| live::LeftOut { channels: of.channels.clone(), what: of.what.clone() };
+                    self.board.left_out(number(poll.instrument), left_out.iter().map(live).collect());
+                }
                 for sample in &poll.samples {
                     self.aligner.push(sample);
                 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::traces;
 use crate::acquire::Budget;
 use crate::acquire::Instrument;
 use crate::acquire::LinkThread;
@@ -18,11 +19,13 @@ use crate::config::InstrumentConfig;
 use crate::driver::Driver;
 use crate::driver::PollSpec;
 use crate::driver::Protocol;
+use crate::link::Trace;
 use crate::live::Board;
 use crate::live::InstrumentLive;
 use crate::live::Limits;
 use crate::live::LinkLive;
 use crate::live::LinkState;
+use crate::live::Taps;
 use crate::model::{Channel, ChannelIndex, TimeBase, Transport};
 use crate::profile::DeviceEngine;
 
@@ -71,6 +74,7 @@ pub(super) fn board(config: &Config, time: TimeBase) -> Board {
 pub(super) fn start(
     config: &Arc<Config>,
     time: TimeBase,
+    taps: &Arc<Taps>,
     reports: &mpsc::Sender<Report>,
     stop: &CancellationToken,
 ) -> Result<Vec<LinkThread>, StartError> {
@@ -79,14 +83,14 @@ pub(super) fn start(
         let (Some(link_config), false) = (config.links.get(link), instruments.is_empty()) else { continue };
         let protocol = protocol(config, &link_config.transport, &instruments);
         let settings = Settings { link, name: Arc::clone(&link_config.name), protocol };
-        let config = Arc::clone(config);
-        let plan = move || plan(&config, link, &instruments);
+        let (config, taps) = (Arc::clone(config), Arc::clone(taps));
+        let plan = move || plan(&config, link, &instruments, traces::trace(&taps, link));
         threads.push(LinkThread::start(settings, time, plan, reports.clone(), stop.clone())?);
     }
     Ok(threads)
 }
 
-fn plan(config: &Config, link: usize, instruments: &[usize]) -> Plan {
+fn plan(config: &Config, link: usize, instruments: &[usize], trace: Option<Trace>) -> Plan {
     let transport =
         config.links.get(link).map_or_else(|| Transport::Tcp { address: String::new() }, |link| link.transport.clone());
     let firsts: Vec<usize> = config
@@ -109,10 +113,11 @@ fn plan(config: &Config, link: usize, instruments: &[usize]) -> Plan {
                     *slot = Some(ChannelIndex(first + place));
                 }
             }
-            Some(Instrument { name: Arc::clone(&instrument.name), driver: driver(instrument), channels })
+            let warm_up = instrument.device.timing.warm_up;
+            Some(Instrument { name: Arc::clone(&instrument.name), driver: driver(instrument), channels, warm_up })
         })
         .collect();
-    Plan { connector: crate::link::connector(&transport, None), instruments }
+    Plan { connector: crate::link::connector(&transport, trace), instruments }
 }
 
 fn driver(instrument: &InstrumentConfig) -> Box<dyn Driver> {

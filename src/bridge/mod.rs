@@ -13,6 +13,7 @@ mod reader;
 mod recording;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use crate::config::Config;
 use crate::config::Fill;
 use crate::config::process_environment;
 use crate::live::Board;
+use crate::live::Taps;
 use crate::model::{Counts, RunId, StreamSpec, TimeBase, with_causes};
 use crate::mux;
 use crate::runs;
@@ -36,9 +38,11 @@ use crate::web;
 use flow::Flow;
 use platform::PlatformTask;
 use recording::Recording;
+use traces::Traces;
 
 pub use links::budgets;
 pub use reader::Reader;
+pub use traces::{TraceError, TraceWish};
 
 /// Reports that may wait for the flow. It waits for nothing but the processor, so this is slack for a busy moment.
 const WAITING_REPORTS: usize = 4096;
@@ -52,6 +56,9 @@ pub enum Error {
     /// The system gives no thread.
     #[error(transparent)]
     Thread(#[from] crate::acquire::StartError),
+    /// A link can't be traced.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
 }
 
 /// A stage has died.
@@ -72,6 +79,7 @@ pub struct Bridge {
     store: runs::Store,
     runs: runs::Handle,
     threads: Vec<LinkThread>,
+    traces: Traces,
     flow: JoinHandle<()>,
     platform: JoinHandle<upload::Left>,
     stop_links: CancellationToken,
@@ -95,7 +103,13 @@ pub struct Summary {
 impl Bridge {
     /// Starts everything. Sampling begins at once; the platform is spoken to when it can be reached.
     pub async fn start(config: Arc<Config>) -> Result<Self, Error> {
+        Self::start_traced(config, &[]).await
+    }
+
+    /// The same, with traces from the first byte on.
+    pub async fn start_traced(config: Arc<Config>, wishes: &[TraceWish]) -> Result<Self, Error> {
         let time = TimeBase::start();
+        let traces = Traces::start(&config, time, wishes)?;
         let (store, runs) = open_store(&config).await?;
         tracing::info!(data_dir = %config.data_dir.display(), "runs are kept here");
         let board = Arc::new(links::board(&config, time));
@@ -109,10 +123,10 @@ impl Bridge {
         let recording = Recording { runs: runs.clone(), begun: begun.clone() };
         let flow = Flow::new(&config, time, Arc::clone(&board), recording);
         let flow = tokio::spawn(flow.run(received));
-        let threads = links::start(&config, time, &reports, &stop_links)?;
+        let threads = links::start(&config, time, traces.taps(), &reports, &stop_links)?;
         drop(reports);
 
-        let web = bind_dashboard(&config, &board).await;
+        let web = bind_dashboard(&config, &board, traces.taps()).await;
         let address = web.as_ref().map(web::Web::address);
         if let Some(web) = web {
             tracing::info!(url = %format_args!("http://{}/", web.address()), "dashboard");
@@ -140,6 +154,7 @@ impl Bridge {
             store,
             runs,
             threads,
+            traces,
             flow,
             platform,
             stop_links,
@@ -184,8 +199,12 @@ impl Bridge {
     /// is on disk, and the next start goes on with it.
     pub async fn stop(self) -> Result<Summary, Error> {
         self.stop_links.cancel();
-        let threads = self.threads;
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(LinkThread::join)).await;
+        let (threads, traces) = (self.threads, self.traces);
+        let ended = move || {
+            threads.into_iter().for_each(LinkThread::join);
+            traces.stop();
+        };
+        let joined = tokio::task::spawn_blocking(ended).await;
         if joined.is_err() || self.flow.await.is_err() {
             tracing::error!("a stage ended in a panic; what it held is lost");
         }
@@ -218,7 +237,7 @@ impl Bridge {
 }
 
 /// The dashboard, if it is wanted and can be had: data matters more than looking at it.
-async fn bind_dashboard(config: &Config, board: &Arc<Board>) -> Option<web::Web> {
+async fn bind_dashboard(config: &Config, board: &Arc<Board>, taps: &Arc<Taps>) -> Option<web::Web> {
     let dashboard = config.dashboard.as_ref()?;
     let token = match dashboard.token.as_ref().map(|source| source.read(&process_environment)).transpose() {
         Ok(token) => token,
@@ -228,7 +247,7 @@ async fn bind_dashboard(config: &Config, board: &Arc<Board>) -> Option<web::Web>
         }
     };
     let settings = web::Settings { listen: dashboard.listen, token };
-    match web::Web::bind(settings, Arc::clone(board)).await {
+    match web::Web::bind(settings, Arc::clone(board), Arc::clone(taps)).await {
         Ok(web) => Some(web),
         Err(error) => {
             tracing::error!(error = %with_causes(&error), "there is no dashboard; set `listen` in [dashboard] to another address");

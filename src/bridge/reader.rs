@@ -7,9 +7,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::flow::{Flow, Recorder};
-use super::{WAITING_REPORTS, links};
+use super::traces::{TraceWish, Traces};
+use super::{Error, WAITING_REPORTS, links};
 use crate::acquire::LinkThread;
-use crate::acquire::StartError;
 use crate::config::Config;
 use crate::live::Board;
 use crate::model::TimeBase;
@@ -20,6 +20,7 @@ use crate::runs::Batch;
 pub struct Reader {
     board: Arc<Board>,
     threads: Vec<LinkThread>,
+    traces: Traces,
     flow: JoinHandle<()>,
     stop: CancellationToken,
 }
@@ -35,14 +36,20 @@ impl Recorder for Nobody {
 
 impl Reader {
     /// Starts polling.
-    pub fn start(config: &Arc<Config>) -> Result<Self, StartError> {
+    pub fn start(config: &Arc<Config>) -> Result<Self, Error> {
+        Self::start_traced(config, &[])
+    }
+
+    /// The same, with traces from the first byte on.
+    pub fn start_traced(config: &Arc<Config>, wishes: &[TraceWish]) -> Result<Self, Error> {
         let time = TimeBase::start();
+        let traces = Traces::start(config, time, wishes)?;
         let board = Arc::new(links::board(config, time));
         let stop = CancellationToken::new();
         let (reports, received) = mpsc::channel(WAITING_REPORTS);
         let flow = tokio::spawn(Flow::new(config, time, Arc::clone(&board), Nobody).run(received));
-        let threads = links::start(config, time, &reports, &stop)?;
-        Ok(Self { board, threads, flow, stop })
+        let threads = links::start(config, time, traces.taps(), &reports, &stop)?;
+        Ok(Self { board, threads, traces, flow, stop })
     }
 
     /// What has been read.
@@ -53,8 +60,12 @@ impl Reader {
     /// Stops polling.
     pub async fn stop(self) {
         self.stop.cancel();
-        let threads = self.threads;
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(LinkThread::join)).await;
+        let (threads, traces) = (self.threads, self.traces);
+        let ended = move || {
+            threads.into_iter().for_each(LinkThread::join);
+            traces.stop();
+        };
+        let joined = tokio::task::spawn_blocking(ended).await;
         if joined.is_err() || self.flow.await.is_err() {
             tracing::error!("a stage ended in a panic");
         }

@@ -86,6 +86,7 @@ fn report(time: TimeBase, number: u64) -> Report {
         outcome: Outcome::good(f64::from(u32::try_from(number).unwrap())),
     };
     let poll = Poll {
+        left_out: None,
         instrument: 0,
         samples: vec![sample],
         round_trip: None,

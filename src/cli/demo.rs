@@ -48,7 +48,7 @@ pub(super) struct Arguments {
     fast: bool,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let length: jiff::SignedDuration = text.parse().map_err(|_| "write a time such as `30s` or `2min`".to_owned())?;
     let length = Duration::try_from(length).map_err(|_| "a time can't be negative".to_owned())?;
     if length < Duration::from_secs(1) { Err("a second is the least".to_owned()) } else { Ok(length) }

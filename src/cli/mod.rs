@@ -17,6 +17,7 @@ mod signals;
 mod sim;
 mod status;
 mod table;
+mod trace;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -62,6 +63,8 @@ enum Command {
     Server(server::Arguments),
     /// Ask a running bridge how it is
     Status(status::Arguments),
+    /// Show what goes over a link of a running bridge, byte by byte
+    Trace(trace::Arguments),
 }
 
 /// Runs the program and says how it ended.
@@ -93,6 +96,7 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Sim(command) => command.run(&library()),
         Command::Server(command) => command.run(),
         Command::Status(command) => command.run(),
+        Command::Trace(command) => command.run(),
     }
 }
 

@@ -10,7 +10,9 @@ use clap::Args;
 use super::report::{Exit, Failure, OrExit as _, Outcome};
 use super::table::Table;
 use super::{load, print, runtime};
+use crate::bridge::Error;
 use crate::bridge::Reader;
+use crate::bridge::TraceWish;
 use crate::config::Config;
 use crate::live::{LinkState, Snapshot, number};
 use crate::model::Outcome as Reading;
@@ -34,6 +36,9 @@ pub(super) struct Arguments {
     /// How long to wait for the first reading of each channel
     #[arg(long, value_name = "SECONDS", default_value = "10")]
     patience: u64,
+    /// Show what goes over a link, byte by byte, or write it to a file
+    #[arg(long, value_name = "LINK[=FILE]", value_parser = super::trace::wish)]
+    trace: Vec<TraceWish>,
 }
 
 impl Arguments {
@@ -50,14 +55,22 @@ impl Arguments {
             config.instruments.retain(|instrument| self.instrument.iter().any(|name| **name == *instrument.name));
         }
         let config = Arc::new(config);
-        if self.watch { watch(&config) } else { probe(&config, Duration::from_secs(self.patience)) }
+        if self.watch {
+            watch(&config, &self.trace)
+        } else {
+            probe_traced(&config, Duration::from_secs(self.patience), &self.trace)
+        }
     }
 }
 
 /// Reads until every channel has brought something, good or bad, and shows it.
 pub(super) fn probe(config: &Arc<Config>, patience: Duration) -> Outcome {
+    probe_traced(config, patience, &[])
+}
+
+fn probe_traced(config: &Arc<Config>, patience: Duration, traces: &[TraceWish]) -> Outcome {
     runtime()?.block_on(async {
-        let reader = Reader::start(config).or_exit(Exit::Degraded)?;
+        let reader = start(config, traces)?;
         let deadline = Instant::now() + patience;
         let snapshot = loop {
             let snapshot = reader.board().snapshot();
@@ -81,9 +94,16 @@ pub(super) fn probe(config: &Arc<Config>, patience: Duration) -> Outcome {
     })
 }
 
-fn watch(config: &Arc<Config>) -> Outcome {
+fn start(config: &Arc<Config>, traces: &[TraceWish]) -> Result<Reader, Failure> {
+    Reader::start_traced(config, traces).map_err(|error| match error {
+        Error::Trace(error) => super::trace::refused(error),
+        error => Failure::new(Exit::Degraded, error),
+    })
+}
+
+fn watch(config: &Arc<Config>, traces: &[TraceWish]) -> Outcome {
     runtime()?.block_on(async {
-        let reader = Reader::start(config).or_exit(Exit::Degraded)?;
+        let reader = start(config, traces)?;
         let stop = super::signals::interrupted();
         tokio::pin!(stop);
         loop {

@@ -12,6 +12,7 @@ use super::{load, runtime};
 use crate::bridge::Bridge;
 use crate::bridge::Error;
 use crate::bridge::Summary;
+use crate::bridge::TraceWish;
 use crate::profile::Library;
 use crate::runs;
 
@@ -20,6 +21,9 @@ pub(super) struct Arguments {
     /// The lab's configuration
     #[arg(value_name = "LAB.TOML")]
     config: PathBuf,
+    /// Write down what goes over a link, byte by byte: to a file, or to the screen without one
+    #[arg(long, value_name = "LINK[=FILE]", value_parser = super::trace::wish)]
+    trace: Vec<TraceWish>,
 }
 
 impl Arguments {
@@ -29,7 +33,7 @@ impl Arguments {
         let runtime = runtime()?;
         let summary = runtime.block_on(async {
             let mut interrupts = Interrupts::listen().or_exit(Exit::Degraded)?;
-            let mut bridge = Bridge::start(config).await.map_err(failed)?;
+            let mut bridge = Bridge::start_traced(config, &self.trace).await.map_err(failed)?;
             tokio::select! {
                 () = interrupts.next() => {}
                 died = bridge.failed() => return Err(Failure::new(Exit::Degraded, died)),
@@ -88,5 +92,6 @@ fn failed(error: Error) -> Failure {
         }
         Error::Runs(error) => Failure::new(Exit::Disk, error),
         Error::Thread(error) => Failure::new(Exit::Degraded, error),
+        Error::Trace(error) => super::trace::refused(error),
     }
 }

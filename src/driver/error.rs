@@ -119,6 +119,16 @@ impl Error {
         }
     }
 
+    /// Whether the instrument itself has said nothing at all, as one that is switched off or still starting.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::NoReply(_) => true,
+            Self::Exception { code, .. } => GATEWAY_FAILURES.contains(code),
+            Self::GivenUp(error) => error.is_silence(),
+            _ => false,
+        }
+    }
+
     /// Why the readings are missing, in one word.
     pub fn reason(&self) -> Reason {
         match self {

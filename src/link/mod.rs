@@ -25,9 +25,11 @@ mod tcp;
 #[cfg(unix)]
 #[cfg(test)]
 mod tests;
+mod traced;
 mod wire;
 
 use crate::model::Transport;
+use traced::TracedConnector;
 
 pub use error::{Error, Fault};
 pub use limit::Limit;
@@ -35,7 +37,7 @@ pub use pace::Pacer;
 pub use serial::SerialConnector;
 pub use settings::WireSettings;
 pub use tcp::TcpConnector;
-pub use wire::{Direction, Stream, Trace, Wire};
+pub use wire::{Seen, Stream, Trace, Wire};
 
 /// Opens the byte stream of one link, as often as it has to be opened.
 #[cfg_attr(test, mockall::automock)]
@@ -48,12 +50,17 @@ pub trait Connector: Send {
     fn describe(&self) -> String;
 }
 
-/// The connector for a transport. With a trace, it sees each byte of each wire that the connector opens.
+/// The connector for a transport. With a trace, it sees each byte of each wire that the connector opens, and how opening
+/// went.
 pub fn connector(transport: &Transport, trace: Option<Trace>) -> Box<dyn Connector> {
-    match transport {
-        Transport::Serial { port, line } => Box::new(SerialConnector::new(port, line.clone(), trace)),
+    let plain: Box<dyn Connector> = match transport {
+        Transport::Serial { port, line } => Box::new(SerialConnector::new(port, line.clone(), trace.clone())),
         Transport::Tcp { address } | Transport::RtuOverTcp { address } | Transport::ModbusTcp { address } => {
-            Box::new(TcpConnector::new(address, transport.to_string(), trace))
+            Box::new(TcpConnector::new(address, transport.to_string(), trace.clone()))
         }
+    };
+    match trace {
+        Some(trace) => Box::new(TracedConnector::new(plain, trace)),
+        None => plain,
     }
 }

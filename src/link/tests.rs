@@ -167,13 +167,37 @@ async fn a_line_that_takes_no_bytes_is_gone_in_the_end() {
 async fn a_trace_sees_each_byte_in_both_directions() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
-    let trace: Trace = Arc::new(move |direction, bytes: &[u8]| log.lock().unwrap().push((direction, bytes.to_vec())));
+    let trace: Trace = Arc::new(move |seen: Seen<'_>| log.lock().unwrap().push(format!("{seen:?}")));
     let (ours, mut theirs) = duplex(64);
     let mut wire = Wire::new(ours, WireSettings::socket(), Pacer::coarse(), Some(trace));
     wire.ask(0, b"ask").await.unwrap();
     theirs.write_all(b"answer").await.unwrap();
     assert!(wire.more(soon().await).await.unwrap());
-    assert_eq!(*seen.lock().unwrap(), [(Direction::Out, b"ask".to_vec()), (Direction::In, b"answer".to_vec())]);
+    drop(theirs);
+    assert!(wire.more(soon().await).await.is_err() && wire.more(soon().await).await.is_err());
+    let expected = [
+        format!("{:?}", Seen::Out(b"ask")),
+        format!("{:?}", Seen::In(b"answer")),
+        format!("{:?}", Seen::Event(&format!("link is down: {}", super::wire::hung_up()))),
+    ];
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_trace_is_told_how_opening_went_and_not_the_same_twice() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let trace: Trace = Arc::new(move |seen: Seen<'_>| log.lock().unwrap().push(format!("{seen:?}")));
+    let folder = tempfile::tempdir().unwrap();
+    let port = folder.path().join("tty").display().to_string();
+    let mut connector =
+        connector(&Transport::Serial { port: port.clone(), line: LineSettings::default() }, Some(trace));
+    for _ in 0..3 {
+        assert!(connector.open().await.is_err());
+    }
+    let said = seen.lock().unwrap().clone();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("link is down") && said[0].contains(&port), "{said:?}");
 }
 
 #[tokio::test]

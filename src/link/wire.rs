@@ -35,17 +35,19 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 
-/// Which way bytes went.
+/// What a trace sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// To the field.
-    Out,
-    /// From the field.
-    In,
+pub enum Seen<'a> {
+    /// Bytes to the field.
+    Out(&'a [u8]),
+    /// Bytes from the field.
+    In(&'a [u8]),
+    /// The link was opened, or is down.
+    Event(&'a str),
 }
 
-/// Sees each byte of a wire.
-pub type Trace = Arc<dyn Fn(Direction, &[u8]) + Send + Sync>;
+/// Sees each byte of a link, and its ups and downs. It is called on the link's thread and must not wait.
+pub type Trace = Arc<dyn for<'a> Fn(Seen<'a>) + Send + Sync>;
 
 /// Whether what comes next can only be the answer to what is asked next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,7 +220,7 @@ impl Wire {
                 }
             };
             let (out, rest) = left.split_at(written.min(left.len()));
-            self.traced(Direction::Out, out);
+            self.traced(Seen::Out(out));
             left = rest;
         }
         self.last_byte = Instant::now().max(self.asked + on_the_line);
@@ -346,7 +348,7 @@ impl Wire {
         self.heard = Instant::now();
         self.last_byte = self.heard;
         self.unheard = 0;
-        self.traced(Direction::In, bytes);
+        self.traced(Seen::In(bytes));
         self.received.extend_from_slice(bytes);
         Poll::Ready(Ok(()))
     }
@@ -356,7 +358,7 @@ impl Wire {
         if self.gone {
             return Poll::Ready(Err(hung_up()));
         }
-        self.poll_more(cx).map(|read| read.inspect_err(|_| self.gone = true))
+        self.poll_more(cx).map(|read| read.inspect_err(|error| self.note_loss(error)))
     }
 
     /// Writes, for a stack that owns the wire.
@@ -365,15 +367,16 @@ impl Wire {
             return Poll::Ready(Err(hung_up()));
         }
         self.trust = Trust::Open;
-        let written = ready!(Pin::new(&mut *self.stream).poll_write(cx, bytes)).inspect_err(|_| self.gone = true)?;
-        self.traced(Direction::Out, bytes.get(..written).unwrap_or(bytes));
+        let written =
+            ready!(Pin::new(&mut *self.stream).poll_write(cx, bytes)).inspect_err(|error| self.note_loss(error))?;
+        self.traced(Seen::Out(bytes.get(..written).unwrap_or(bytes)));
         self.last_byte = Instant::now() + self.settings.time_of(written);
         Poll::Ready(Ok(written))
     }
 
-    fn traced(&self, direction: Direction, bytes: &[u8]) {
+    fn traced(&self, seen: Seen<'_>) {
         if let Some(trace) = &self.trace {
-            trace(direction, bytes);
+            trace(seen);
         }
     }
 
@@ -382,13 +385,20 @@ impl Wire {
     }
 
     fn lost(&mut self, error: io::Error) -> Fault {
-        self.gone = true;
+        self.note_loss(&error);
         Fault::Gone(error)
+    }
+
+    fn note_loss(&mut self, error: &io::Error) {
+        if !self.gone && self.trace.is_some() {
+            self.traced(Seen::Event(&format!("link is down: {error}")));
+        }
+        self.gone = true;
     }
 }
 
 /// What `Ok(0)` means: end of file on a socket, a hung-up terminal on a port.
-fn hung_up() -> io::Error {
+pub(super) fn hung_up() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the port was unplugged or the other side closed the connection")
 }
 

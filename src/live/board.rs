@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{ChannelLive, Failing, InstrumentLive, Limits, LinkLive, LinkState, PlatformLive, RunLive, Snapshot};
+use super::{
+    ChannelLive, Failing, InstrumentLive, LeftOut, Limits, LinkLive, LinkState, PlatformLive, RunLive, Snapshot,
+};
 use crate::model::{Channel, ClockReading, Reason, Sample, TimeBase};
 
 /// Numbers kept for a first look: a minute at 10 Hz.
@@ -95,6 +97,13 @@ impl Board {
     pub fn missed(&self, instrument: usize, slots: u64) {
         if let Some(live) = self.lock().instruments.get_mut(instrument) {
             live.missed += slots;
+        }
+    }
+
+    /// Notes what an instrument refuses to give.
+    pub fn left_out(&self, instrument: usize, left_out: Vec<LeftOut>) {
+        if let Some(live) = self.lock().instruments.get_mut(instrument) {
+            live.left_out = left_out;
         }
     }
 

@@ -5,15 +5,17 @@
 
 mod board;
 mod number;
+mod taps;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Channel, ClockReading, Counts, Finite, Outcome, Reason, Stamp};
+use crate::model::{Channel, ChannelIndex, ClockReading, Counts, Finite, Outcome, Reason, Stamp};
 
 pub use board::{Board, PollNote};
 pub use number::number;
+pub use taps::{NoWatch, Tap, Taps, Watch};
 
 /// Everything at one moment.
 #[derive(Debug, Clone)]
@@ -88,6 +90,17 @@ pub struct InstrumentLive {
     pub round_trip: Option<Duration>,
     /// How long after its slot the last poll began.
     pub late_by: Duration,
+    /// What it refuses to give.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// What an instrument refuses to give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The channels that have no value for it.
+    pub channels: Vec<ChannelIndex>,
+    /// Where that is in the instrument, and its own words: `holding 40: exception 2, illegal data address`.
+    pub what: String,
 }
 
 impl InstrumentLive {
@@ -104,6 +117,7 @@ impl InstrumentLive {
             missed: 0,
             round_trip: None,
             late_by: Duration::ZERO,
+            left_out: Vec::new(),
         }
     }
 }
@@ -202,9 +216,18 @@ impl Snapshot {
             }
         }
         for instrument in &self.instruments {
-            if let Some(failing) = &instrument.failing {
+            if let Some(failing) = instrument.failing.as_ref().filter(|failing| failing.reason != Reason::WARMING_UP) {
                 let seconds = self.at.since(failing.since).as_secs();
                 complaints.push(format!("`{}` has failed for {seconds} s: {}", instrument.name, failing.words));
+            }
+            for left_out in &instrument.left_out {
+                complaints.push(format!(
+                    "`{}` refuses {}, so {} has no value; compare the profile with the instrument's model and options, \
+                     or leave the channel out of the lab's file",
+                    instrument.name,
+                    left_out.what,
+                    self.names(&left_out.channels),
+                ));
             }
         }
         if let Some(why) = &self.obstacle {
@@ -226,6 +249,12 @@ impl Snapshot {
             complaints.push(format!("the platform has refused {} points; they are kept", self.run.rejected));
         }
         complaints
+    }
+
+    /// The names of channels.
+    pub fn names(&self, channels: &[ChannelIndex]) -> String {
+        let live = channels.iter().filter_map(|channel| self.channels.get(channel.0));
+        live.map(|live| format!("`{}`", live.channel.name)).collect::<Vec<_>>().join(", ")
     }
 
     /// Values beyond their limits, in words.

@@ -13,6 +13,7 @@ mod run;
 mod sample;
 mod tick;
 mod time;
+mod trace;
 
 pub use causes::with_causes;
 pub use channel::{Channel, ChannelIndex, ChannelName, InvalidChannelName, Kind};
@@ -24,3 +25,4 @@ pub use run::{RunId, SessionId};
 pub use sample::{Finite, Outcome, Quality, Reading, Reason, Sample};
 pub use tick::{Chunk, ChunkChannel, Counts, Mark, Point, Tick};
 pub use time::{Stamp, TimeBase, TimeZero, doubled, nanos_of};
+pub use trace::{NoTraceLine, TraceHead, TraceLine, Traced};

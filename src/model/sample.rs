@@ -37,6 +37,8 @@ pub struct Reason(Cow<'static, str>);
 impl Reason {
     /// The instrument did not answer in time.
     pub const NO_REPLY: Self = Self::own("no_reply");
+    /// The instrument did not answer in time, and is known to need as long after it was switched on.
+    pub const WARMING_UP: Self = Self::own("warming_up");
     /// The link is not open: unplugged, refused, unreachable.
     pub const LINK_DOWN: Self = Self::own("link_down");
     /// An answer whose checksum does not match.

@@ -1,19 +1,20 @@
 //! The bridge's own HTTP: what a browser, a script or a watchdog on the box can ask.
 //!
-//! It reads the [`Board`] and changes nothing. It answers on loopback unless the lab says otherwise,
+//! It reads the [`Board`] and the [`Taps`] and changes nothing. It answers on loopback unless the lab says otherwise,
 //! and refuses requests whose `Host` or `Origin` is not its own, so that no web page elsewhere can read the lab's data
 //! through a visitor's browser.
 
 mod guard;
 mod page;
 mod status;
+mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -21,7 +22,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::live::Board;
+use crate::live::{Board, Taps};
 
 /// Readings older than this are no flow of data: the slowest gauges are asked every few seconds.
 const FLOW: Duration = Duration::from_secs(15);
@@ -50,22 +51,41 @@ pub struct Web {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
+    /// Ends the streams: graceful shutdown waits for open ones for ever.
+    closing: CancellationToken,
+}
+
+/// What the answers are made of.
+#[derive(Debug, Clone)]
+struct Sources {
+    board: Arc<Board>,
+    taps: Arc<Taps>,
+    closing: CancellationToken,
+}
+
+impl FromRef<Sources> for Arc<Board> {
+    fn from_ref(sources: &Sources) -> Self {
+        Self::clone(&sources.board)
+    }
 }
 
 impl Web {
     /// Binds the address.
-    pub async fn bind(settings: Settings, board: Arc<Board>) -> Result<Self, Error> {
+    pub async fn bind(settings: Settings, board: Arc<Board>, taps: Arc<Taps>) -> Result<Self, Error> {
         let failed = |source| Error { listen: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let closing = CancellationToken::new();
+        let sources = Sources { board, taps, closing: closing.clone() };
         let guard = guard::Guard::new(address, settings.token.clone());
         let router = Router::new()
             .route("/", get(page))
             .route("/api/status", get(api_status))
+            .route("/api/trace", get(trace::stream))
             .route("/healthz", get(healthz))
             .layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::check))
-            .with_state(board);
-        Ok(Self { listener, address, router })
+            .with_state(sources);
+        Ok(Self { listener, address, router, closing })
     }
 
     /// Where it listens.
@@ -73,9 +93,14 @@ impl Web {
         self.address
     }
 
-    /// Serves until it is stopped. Requests are answered at once, so there is nothing to wait for.
+    /// Serves until it is stopped. Requests are answered at once and streams are ended, so there is nothing to wait for.
     pub async fn serve(self, stop: CancellationToken) {
-        let served = axum::serve(self.listener, self.router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        let closing = self.closing;
+        let stopped = async move {
+            stop.cancelled().await;
+            closing.cancel();
+        };
+        let served = axum::serve(self.listener, self.router).with_graceful_shutdown(stopped).await;
         if let Err(error) = served {
             tracing::error!(%error, "dashboard ended");
         }

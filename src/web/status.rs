@@ -47,6 +47,14 @@ struct Instrument {
     missed: u64,
     round_trip: Option<f64>,
     late_by: f64,
+    left_out: Vec<LeftOut>,
+}
+
+/// What an instrument refuses to give: the channels without a value, and where and why.
+#[derive(Debug, Serialize)]
+struct LeftOut {
+    channels: Vec<String>,
+    what: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -194,7 +202,15 @@ impl Instrument {
             missed: live.missed,
             round_trip: live.round_trip.map(|round_trip| round_trip.as_secs_f64()),
             late_by: live.late_by.as_secs_f64(),
+            left_out: live.left_out.iter().map(|left_out| LeftOut::of(left_out, snapshot)).collect(),
         }
+    }
+}
+
+impl LeftOut {
+    fn of(left_out: &crate::live::LeftOut, snapshot: &Snapshot) -> Self {
+        let live = left_out.channels.iter().filter_map(|channel| snapshot.channels.get(channel.0));
+        Self { channels: live.map(|live| live.channel.name.to_string()).collect(), what: left_out.what.clone() }
     }
 }
 
