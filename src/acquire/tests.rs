@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::poller::Poller;
-use super::{Event, Instrument, LinkThread, Plan, Poll, Report, Settings};
+use super::{Event, Instrument, LeftOut, LinkThread, Plan, Poll, Report, Settings};
 use crate::driver::Error as DriverError;
 use crate::driver::Exchange;
+use crate::driver::LeftOut as DriverLeftOut;
 use crate::driver::MockDriver;
 use crate::driver::ModbusDriver;
 use crate::driver::PollSpec;
@@ -411,4 +412,163 @@ async fn a_name_look_up_that_hangs_does_not_keep_a_link_from_ending() {
     let in_time = tokio::time::timeout(Duration::from_secs(5), ended).await.is_ok();
     drop(held);
     assert!(in_time, "the thread waits for the look-up");
+}
+
+fn silence() -> Polled {
+    failed(DriverError::NoReply(Duration::from_millis(1)))
+}
+
+/// The reasons of this instrument's failures and how long it is left alone for each.
+async fn failures(running: &mut Running, number: usize) -> Vec<(Reason, u64)> {
+    let mut seen = Vec::new();
+    for _ in 0..number {
+        let failure = running.next_poll(0).await.failure.unwrap();
+        seen.push((failure.reason, failure.pause.map_or(0, |pause| pause.as_secs())));
+    }
+    seen
+}
+
+#[tokio::test]
+async fn silence_after_switching_on_is_no_fault_for_as_long_as_the_profile_says() {
+    let mut slow = instrument("slow", 0, 1, driver(1, |_| silence()));
+    slow.warm_up = Duration::from_millis(1_500);
+    let mut running = Running::start(Plan { connector: Box::new(connector()), instruments: vec![slow] });
+    let (warms, silent) = (Reason::WARMING_UP, Reason::NO_REPLY);
+    let expected = [(warms.clone(), 0), (warms.clone(), 0), (warms.clone(), 1), (warms, 1), (silent, 2)];
+    assert_eq!(failures(&mut running, 5).await, expected);
+}
+
+#[tokio::test]
+async fn an_instrument_that_falls_silent_may_have_been_switched_off_and_on() {
+    let restarted = driver(1, |n| match n {
+        2..4 => silence(),
+        4 => failed(DriverError::Checksum),
+        n => answered(vec![reading(0, n as f64)]),
+    });
+    let mut restarted = instrument("restarted", 0, 1, restarted);
+    restarted.warm_up = Duration::from_secs(60);
+    let mut running = Running::start(Plan { connector: Box::new(connector()), instruments: vec![restarted] });
+    let mut story = Vec::new();
+    for _ in 0..6 {
+        let poll = running.next_poll(0).await;
+        story.push(poll.failure.map(|failure| failure.reason));
+        assert_eq!(poll.samples.len(), 1, "each poll is accounted for");
+    }
+    let (warms, garbled) = (Some(Reason::WARMING_UP), Some(Reason::CHECKSUM));
+    assert_eq!(story, [None, None, warms.clone(), warms, garbled, None], "what is not silence is a fault");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_opened_again_for_a_silent_instrument_does_not_warm_it_up_for_ever() {
+    let given_up = || failed(DriverError::GivenUp(Box::new(DriverError::NoReply(Duration::from_millis(1)))));
+    let mut dead = instrument("dead", 0, 1, driver(1, move |_| given_up()));
+    dead.warm_up = Duration::from_millis(500);
+    let mut running = Running::start(Plan { connector: Box::new(connector()), instruments: vec![dead] });
+    let reasons: Vec<_> = failures(&mut running, 4).await.into_iter().map(|(reason, _)| reason).collect();
+    assert_eq!(reasons.first(), Some(&Reason::WARMING_UP));
+    assert_eq!(reasons.last(), Some(&Reason::NO_REPLY));
+}
+
+#[tokio::test]
+async fn what_an_instrument_refuses_is_reported_when_it_changes_by_the_labs_channels() {
+    let polled = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&polled);
+    let mut choosy = MockDriver::new();
+    let poll = PollSpec { every: EVERY, channels: vec![0, 1, 2], exchanges: Vec::new() };
+    choosy.expect_polls().return_const(vec![poll]);
+    choosy.expect_connect().returning(|_| Ok(()));
+    choosy.expect_poll().returning(move |_, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        answered(vec![reading(0, 1.0)])
+    });
+    let refused = |channels: &[usize], what: &str| DriverLeftOut { channels: channels.to_vec(), what: what.to_owned() };
+    choosy.expect_left_out().returning(move || match polled.load(Ordering::SeqCst) {
+        2..4 => vec![refused(&[1, 2], "holding 40: exception 2"), refused(&[2], "holding 50: exception 2")],
+        _ => Vec::new(),
+    });
+    let mut instrument = Instrument {
+        name: "choosy".into(),
+        driver: Box::new(choosy),
+        channels: (10..13).map(|channel| Some(ChannelIndex(channel))).collect(),
+        warm_up: Duration::ZERO,
+    };
+    instrument.channels[2] = None;
+    let mut running = Running::start(Plan { connector: Box::new(connector()), instruments: vec![instrument] });
+    let mut reported = Vec::new();
+    for _ in 0..5 {
+        reported.push(running.next_poll(0).await.left_out);
+    }
+    let said = LeftOut { channels: vec![ChannelIndex(11)], what: "holding 40: exception 2".to_owned() };
+    assert_eq!(reported, [None, Some(vec![said]), None, Some(Vec::new()), None]);
+}
+
+#[tokio::test]
+async fn a_renewed_connection_is_a_new_one_to_the_instrument_too_and_is_prepared_before_it_is_asked() {
+    let prepared = Arc::new(AtomicUsize::new(0));
+    let (counted, seen) = (Arc::clone(&prepared), Arc::clone(&prepared));
+    let mut one = MockDriver::new();
+    one.expect_polls().return_const(vec![PollSpec { every: EVERY, channels: vec![0], exchanges: Vec::new() }]);
+    one.expect_left_out().returning(Vec::new);
+    one.expect_connect().returning(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    });
+    let number = AtomicUsize::new(0);
+    one.expect_poll().returning(move |_, _| match number.fetch_add(1, Ordering::SeqCst) {
+        // The peer has closed the idle connection; the poll is carried out on the next.
+        2 => failed(DriverError::Gone(io::ErrorKind::BrokenPipe.into())),
+        _ => answered(vec![reading(0, seen.load(Ordering::SeqCst) as f64)]),
+    });
+    let mut running =
+        Running::start(Plan { connector: Box::new(connector()), instruments: vec![instrument("one", 0, 1, one)] });
+    let mut values = Vec::new();
+    while values.len() < 4 {
+        match running.next().await.event {
+            Event::Opened | Event::Missed { .. } => {}
+            Event::Polled(poll) => values.extend(poll.samples.into_iter().map(|sample| sample.outcome)),
+            Event::Down { why } => panic!("{why}"),
+        }
+    }
+    assert_eq!(values, [1.0, 1.0, 2.0, 2.0].map(Outcome::good), "no reading is lost");
+}
+
+#[tokio::test]
+async fn a_peer_that_resets_is_tried_without_haste_and_read_again_within_two_seconds() {
+    let well = Arc::new(AtomicBool::new(true));
+    let opened = Arc::new(AtomicUsize::new(0));
+    let (is_well, counted) = (Arc::clone(&well), Arc::clone(&opened));
+    let one = modbus_instrument("one", 0, modbus_unit(1, EVERY));
+    let mut running = over_tcp(vec![one], move |mut stream| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let is_well = Arc::clone(&is_well);
+        async move {
+            let mut question = [0; 12];
+            while stream.read_exact(&mut question).await.is_ok() && is_well.load(Ordering::SeqCst) {
+                stream.write_all(&seven(&question)).await.unwrap();
+            }
+            // Closing with unread or unsent bytes and no linger is a reset.
+            stream.set_zero_linger().unwrap();
+        }
+    })
+    .await;
+    assert_eq!(running.next_poll(0).await.failure, None);
+    let began = Instant::now();
+    let before = opened.load(Ordering::SeqCst);
+    well.store(false, Ordering::SeqCst);
+    let mut downs = 0;
+    while began.elapsed() < Duration::from_secs(3) {
+        match running.next().await.event {
+            Event::Down { .. } => downs += 1,
+            Event::Polled(poll) if downs > 0 => {
+                assert!(poll.samples.iter().all(|sample| sample.outcome.value().is_none()), "{poll:?}");
+            }
+            _ => {}
+        }
+    }
+    let opens = opened.load(Ordering::SeqCst) - before;
+    assert!(downs >= 1 && opens <= 20, "{opens} connections in three seconds, {downs} times down");
+    well.store(true, Ordering::SeqCst);
+    let back = Instant::now();
+    while running.next_poll(0).await.failure.is_some() {}
+    assert!(back.elapsed() < Duration::from_secs(2), "after {:?}", back.elapsed());
 }

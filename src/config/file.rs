@@ -166,11 +166,51 @@ pub(super) struct SerialFile {
     pub(super) data_bits: Option<Spanned<u8>>,
     pub(super) parity: Option<ParityWord>,
     pub(super) stop_bits: Option<Spanned<u8>>,
-    pub(super) rts: Option<bool>,
+    pub(super) rts: Option<Spanned<bool>>,
     pub(super) dtr: Option<bool>,
     pub(super) echo: Option<bool>,
-    pub(super) rs485: Option<bool>,
+    pub(super) rs485: Option<Spanned<Rs485Choice>>,
     pub(super) idle: Option<DurationText>,
+}
+
+/// Whether the port's driver switches the direction of the line: `true`, `false`, or a table that means yes and says how.
+#[derive(Debug)]
+pub(super) enum Rs485Choice {
+    No,
+    Yes(Rs485File),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Rs485File {
+    pub(super) rts_on_send: Option<bool>,
+    pub(super) rts_after_send: Option<bool>,
+    pub(super) delay_before: Option<Spanned<DurationText>>,
+    pub(super) delay_after: Option<Spanned<DurationText>>,
+}
+
+struct Rs485Visitor;
+
+impl<'de> Visitor<'de> for Rs485Visitor {
+    type Value = Rs485Choice;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("true, false or a table such as { rts_on_send = false }")
+    }
+
+    fn visit_bool<E: Error>(self, wanted: bool) -> Result<Rs485Choice, E> {
+        Ok(if wanted { Rs485Choice::Yes(Rs485File::default()) } else { Rs485Choice::No })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Rs485Choice, A::Error> {
+        Rs485File::deserialize(MapAccessDeserializer::new(map)).map(Rs485Choice::Yes)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rs485Choice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Rs485Visitor)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

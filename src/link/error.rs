@@ -54,14 +54,17 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// `rs485 = true` on a system where the bridge can't switch the port's driver.
+    /// The lab wants `rs485`, and the port's driver does not.
     #[error(
-        "the RS-485 mode of `{port}` can't be switched by this program; use an adapter that switches direction by itself, \
-         or switch the port's driver beforehand (device tree, `rs485conf`), and leave `rs485` out"
+        "the driver of `{port}` has no RS-485 mode; if the adapter switches direction by itself, as most USB adapters do, \
+         leave `rs485` out, else use such an adapter"
     )]
     Rs485 {
-        /// The port as configured.
+        /// The device file.
         port: String,
+        /// What the driver says.
+        #[source]
+        source: io::Error,
     },
     /// Anything else that keeps a port from being opened.
     #[error("serial port `{port}` could not be opened")]

@@ -13,6 +13,8 @@
 
 mod doubt;
 mod error;
+#[cfg(target_os = "linux")]
+mod ioctl;
 mod limit;
 mod owned;
 mod pace;

@@ -94,16 +94,20 @@ impl SerialConnector {
 #[async_trait::async_trait]
 impl Connector for SerialConnector {
     async fn open(&mut self) -> Result<Wire, Error> {
-        if self.line.rs485 {
-            return Err(Error::Rs485 { port: self.port.clone() });
-        }
         let path = ports::resolve(&self.port, ports::list)?;
         // By-id names are links; what has to be exclusive, and what tells a pseudo-terminal, is the file behind them.
         let path = std::fs::canonicalize(&path).unwrap_or(path);
         let mut stream = self.open_port(&path)?;
         self.set_control_lines(&path, &mut stream)?;
+        if let Some(rs485) = &self.line.rs485 {
+            #[cfg(target_os = "linux")]
+            let set = super::ioctl::set_rs485(&stream, rs485);
+            #[cfg(not(target_os = "linux"))]
+            let set: io::Result<()> = Err(io::Error::new(io::ErrorKind::Unsupported, format!("{rs485:?}")));
+            set.map_err(|source| Error::Rs485 { port: path.display().to_string(), source })?;
+        }
         #[cfg(target_os = "linux")]
-        super::sysfs::shorten_latency(&path);
+        hand_on_soon(&path, &stream);
         // What came in before belongs to nobody's question, or to that of an earlier process.
         stream
             .clear(ClearBuffer::Input)
@@ -120,6 +124,17 @@ impl fmt::Debug for SerialConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SerialConnector").field("port", &self.port).field("line", &self.line).finish_non_exhaustive()
     }
+}
+
+/// Asks the port's driver to hand bytes on as soon as they come, where it collects them first. A driver that knows no such
+/// thing has nothing to change.
+#[cfg(target_os = "linux")]
+fn hand_on_soon(path: &Path, stream: &SerialStream) {
+    match super::ioctl::set_low_latency(stream) {
+        Ok(()) => tracing::debug!(port = %path.display(), "low latency is set"),
+        Err(error) => tracing::debug!(port = %path.display(), %error, "the port's driver knows no low latency"),
+    }
+    super::sysfs::shorten_latency(path);
 }
 
 fn is_pseudo_terminal(path: &Path) -> bool {

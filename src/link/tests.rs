@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_serial::{SerialPort, SerialStream};
 
-use crate::model::{DataBits, LineSettings, Parity};
+use crate::model::{DataBits, LineSettings, Parity, Rs485};
 
 use super::*;
 
@@ -244,8 +244,6 @@ async fn errors_of_opening_name_port_cause_and_cure() {
     assert!(error.contains("no serial port `usb:ffff:fffe`"), "{error}");
     let error = shown("usb:1", line()).await;
     assert!(error.contains("usb:VID:PID"), "{error}");
-    let error = shown("/dev/ttyS0", LineSettings { rs485: true, ..line() }).await;
-    assert!(error.contains("RS-485"), "{error}");
     let error = SerialConnector::new("/dev/null", line(), None).open().await.unwrap_err();
     assert!(matches!(error, Error::OpenPort { .. }), "{error:?}");
 }
@@ -276,4 +274,31 @@ async fn sockets_are_opened_and_refusals_named() {
     drop(theirs);
     let error = connector.open().await.unwrap_err();
     assert!(matches!(error, Error::Connect { .. }) && error.to_string().contains(&address), "{error}");
+}
+
+#[tokio::test]
+async fn a_port_whose_driver_knows_no_rs485_is_refused_with_its_name_and_what_to_do() {
+    let (_master, slave) = SerialStream::pair().unwrap();
+    let port = slave.name().unwrap();
+    let line = LineSettings { rs485: Some(Rs485::default()), ..LineSettings::default() };
+    let error = SerialConnector::new(&port, line, None).open().await.unwrap_err();
+    let said = error.to_string();
+    assert!(matches!(error, Error::Rs485 { .. }), "{error:?}");
+    assert!(said.contains(&port) && said.contains("leave `rs485` out"), "{said}");
+}
+
+#[tokio::test]
+async fn whoever_has_answered_gets_the_silence_it_wants_before_another_is_asked() {
+    let (mut wire, mut theirs) = over_pipe();
+    exchange(&mut wire, &mut theirs, b"first of all").await;
+    let gap = Duration::from_millis(60);
+    wire.begin(gap, Duration::ZERO).await.unwrap();
+    wire.ask(1, b"?").await.unwrap();
+    theirs.write_all(b"slow to let go").await.unwrap();
+    assert!(wire.read_exact(14, soon().await).await.unwrap());
+    wire.consume(14);
+    wire.accept(REPLY, none).await.unwrap();
+    let heard = wire.heard();
+    wire.begin(Duration::ZERO, Duration::ZERO).await.unwrap();
+    assert!(heard.elapsed() >= gap, "{:?}", heard.elapsed());
 }

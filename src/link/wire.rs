@@ -72,6 +72,8 @@ pub struct Wire {
     received: Vec<u8>,
     trust: Trust,
     quiet: Duration,
+    /// Silence that the party of the last exchange wants, whoever is asked next.
+    silence: Duration,
     doubts: Doubts,
     /// The party being asked.
     party: u16,
@@ -98,6 +100,7 @@ impl Wire {
             limit: Limit::default(),
             received: Vec::with_capacity(512),
             trust: Trust::Open,
+            silence: Duration::ZERO,
             doubts: Doubts::default(),
             party: 0,
             asked: now,
@@ -151,7 +154,8 @@ impl Wire {
     }
 
     /// Makes the wire ready for a question: settles it if it is dirty, throws away what is pending, and keeps `silence`
-    /// (or the link's `idle`, if that is longer) since the last byte. For this exchange the line counts as quiet after
+    /// (or the link's `idle`, or what the party of the last exchange wanted, if that is longer) since the last byte: whoever
+    /// has just answered may still be holding the line. For this exchange the line counts as quiet after
     /// `quiet`, or after the link's own [`WireSettings::quiet`] if that is longer.
     pub async fn begin(&mut self, silence: Duration, quiet: Duration) -> Result<(), Fault> {
         self.quiet = quiet.max(self.settings.quiet);
@@ -163,7 +167,8 @@ impl Wire {
             tokio::task::yield_now().await;
             self.drain().await?;
         }
-        let ready = self.last_byte + silence.max(self.settings.idle);
+        let ready = self.last_byte + silence.max(self.settings.idle).max(self.silence);
+        self.silence = silence;
         if ready > Instant::now() {
             self.pacer.until(ready).await;
         }

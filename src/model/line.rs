@@ -32,6 +32,23 @@ pub enum StopBits {
     Two,
 }
 
+/// How a port's driver switches the direction of an RS-485 line by RTS. What it waits is in whole milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rs485 {
+    /// Level of RTS while sending; the opposite otherwise.
+    pub rts_on_send: bool,
+    /// Time from turning the direction to the first bit.
+    pub delay_before: Duration,
+    /// Time from the last bit to turning it back.
+    pub delay_after: Duration,
+}
+
+impl Default for Rs485 {
+    fn default() -> Self {
+        Self { rts_on_send: true, delay_before: Duration::ZERO, delay_after: Duration::ZERO }
+    }
+}
+
 /// How a serial line is set. `None` leaves a control line as the driver of the port sets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineSettings {
@@ -49,8 +66,8 @@ pub struct LineSettings {
     pub dtr: Option<bool>,
     /// Whether the adapter is known to echo each request (two-wire RS-485); the echo is then expected and skipped.
     pub echo: bool,
-    /// Whether the kernel is to switch the direction of an RS-485 line by RTS.
-    pub rs485: bool,
+    /// How the port's driver is to switch the direction of an RS-485 line by RTS, if it is to.
+    pub rs485: Option<Rs485>,
     /// Least silence before a request, above what the protocol asks.
     pub idle: Option<Duration>,
 }
@@ -65,7 +82,7 @@ impl Default for LineSettings {
             rts: None,
             dtr: None,
             echo: false,
-            rs485: false,
+            rs485: None,
             idle: None,
         }
     }

@@ -19,7 +19,7 @@ pub use causes::with_causes;
 pub use channel::{Channel, ChannelIndex, ChannelName, InvalidChannelName, Kind};
 pub use clock::{ClockReading, ClockSource};
 pub use host::{host_of, is_loopback};
-pub use line::{DataBits, LineSettings, Parity, StopBits, Transport};
+pub use line::{DataBits, LineSettings, Parity, Rs485, StopBits, Transport};
 pub use outbox::{Frozen, OutboxRun, RunState, StreamRecord, StreamSpec, StreamState};
 pub use run::{RunId, SessionId};
 pub use sample::{Finite, Outcome, Quality, Reading, Reason, Sample};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mbe_bridge::config::{self, AlignMode, Config, Fill, KeySource, Loaded};
 use mbe_bridge::document::{Problems, Severity};
-use mbe_bridge::model::{Kind, Outcome, Parity, Transport};
+use mbe_bridge::model::{Kind, Outcome, Parity, Rs485, Transport};
 use mbe_bridge::profile::{DeviceEngine, Fields, Library, Raw, Source};
 
 fn folder(inside: &str) -> PathBuf {
@@ -306,4 +306,44 @@ fn a_file_that_is_not_there_is_said_so() {
     let (library, _) = Library::embedded();
     let problems = config::load(Path::new("nowhere/lab.toml"), &library, &no_variables).unwrap_err().to_string();
     assert!(problems.contains("could not read `nowhere/lab.toml`"), "{problems}");
+}
+
+#[test]
+fn an_rs485_line_is_switched_as_the_lab_says() {
+    let line = |says: &str| {
+        let text = format!(
+            r#"
+            [links.bus.serial]
+            port = "/dev/ttyS1"
+            {says}
+            [[instruments]]
+            name = "controller"
+            profile = "eurotherm-3200"
+            link = "bus"
+            unit = 1
+            "#
+        );
+        read(&text).map(|loaded| match &loaded.config.links[0].transport {
+            Transport::Serial { line, .. } => line.clone(),
+            other => panic!("{other}"),
+        })
+    };
+    assert_eq!(line("").unwrap().rs485, None);
+    assert_eq!(line("rs485 = false").unwrap().rs485, None);
+    assert_eq!(line("rs485 = true").unwrap().rs485, Some(Rs485::default()));
+    assert_eq!(line("rs485 = { rts_after_send = true }").unwrap().rs485.map(|rs485| rs485.rts_on_send), Some(false));
+    let full = line("rs485 = { rts_on_send = false, delay_before = \"1ms\", delay_after = \"20ms\" }").unwrap();
+    let ms = Duration::from_millis;
+    assert_eq!(full.rs485, Some(Rs485 { rts_on_send: false, delay_before: ms(1), delay_after: ms(20) }));
+    for (says, words) in [
+        ("rs485 = true\nrts = true", "exclude each other"),
+        ("rs485 = { rts_on_send = true, rts_after_send = true }", "turns no direction"),
+        ("rs485 = { delay_before = \"500us\" }", "whole milliseconds"),
+        ("rs485 = { delay_after = \"2s\" }", "100 at most"),
+        ("rs485 = { rts_on_sent = true }", "rts_on_send"),
+        ("rs485 = 1", "true, false or a table"),
+    ] {
+        let problems = line(says).unwrap_err().to_string();
+        assert!(problems.contains(words), "{says}: {problems}");
+    }
 }

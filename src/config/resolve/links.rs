@@ -2,15 +2,18 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::document::DurationText;
 use crate::document::Spanned;
 use crate::model::LineSettings;
+use crate::model::Rs485;
 use crate::model::Transport;
 use crate::profile::Profile;
 use crate::profile::{baud, data_bits, parity, stop_bits};
 
 use super::super::LinkConfig;
-use super::super::file::{AddressFile, LinkFile, SerialFile};
+use super::super::file::{AddressFile, LinkFile, Rs485Choice, Rs485File, SerialFile};
 use super::Resolver;
 
 /// The profiles of the instruments, in their order; none where there is a problem with it.
@@ -18,6 +21,9 @@ pub(super) type Profiles = Vec<Option<Arc<Profile>>>;
 
 /// The registered port of Modbus/TCP.
 const MODBUS_PORT: u16 = 502;
+
+/// What the kernel's serial core takes. Source: Linux, `drivers/tty/serial/serial_core.c`, `RS485_MAX_RTS_DELAY`.
+const LONGEST_RS485_DELAY: Duration = Duration::from_millis(100);
 
 const KINDS: &str = "one of .serial, .tcp, .rtu-over-tcp and .modbus-tcp";
 
@@ -151,17 +157,22 @@ impl Resolver<'_> {
             line.data_bits = given_bits.unwrap_or(line.data_bits);
             line.parity = file.parity.map_or(line.parity, parity);
             line.stop_bits = given_stop.unwrap_or(line.stop_bits);
-            line.rts = file.rts.or(line.rts);
+            line.rts = file.rts.as_ref().map(|rts| *rts.get_ref()).or(line.rts);
             line.dtr = file.dtr.or(line.dtr);
             line.echo = file.echo.unwrap_or(line.echo);
         };
         set(&mut line);
-        line.rs485 = file.rs485.unwrap_or_default();
+        line.rs485 = self.rs485(file);
+        if line.rs485.is_some() {
+            // The port's driver moves RTS itself.
+            line.rts = None;
+        }
         line.idle = file.idle.map(|idle| idle.0);
         for (index, profile) in stated.iter().skip(1) {
             let mut own = profile.line.clone();
             set(&mut own);
             own.rs485 = line.rs485;
+            own.rts = if line.rs485.is_some() { None } else { own.rts };
             own.idle = line.idle;
             if own != line {
                 let message = format!(
@@ -185,6 +196,36 @@ impl Resolver<'_> {
             );
         }
         line
+    }
+
+    fn rs485(&mut self, file: &SerialFile) -> Option<Rs485> {
+        let choice = file.rs485.as_ref()?;
+        let Rs485Choice::Yes(wanted) = choice.get_ref() else { return None };
+        if let Some(rts) = &file.rts {
+            let message = "`rts` and `rs485` exclude each other: with `rs485` the port's driver moves RTS by itself";
+            self.error(rts.span(), message.to_owned(), "leave one of them out");
+        }
+        let Rs485File { rts_on_send, rts_after_send, delay_before, delay_after } = wanted;
+        let on_send = rts_on_send.unwrap_or_else(|| rts_after_send.is_none_or(|after| !after));
+        if *rts_after_send == Some(on_send) {
+            let message = "RTS is to have the same level while sending and after it, which turns no direction";
+            self.error(choice.span(), message.to_owned(), "rs485 = { rts_on_send = true, rts_after_send = false }");
+        }
+        Some(Rs485 {
+            rts_on_send: on_send,
+            delay_before: self.rs485_delay(delay_before.as_ref()),
+            delay_after: self.rs485_delay(delay_after.as_ref()),
+        })
+    }
+
+    fn rs485_delay(&mut self, given: Option<&Spanned<DurationText>>) -> Duration {
+        let Some(given) = given else { return Duration::ZERO };
+        let delay = given.get_ref().0;
+        if delay.subsec_nanos() % 1_000_000 != 0 || delay > LONGEST_RS485_DELAY {
+            let message = "serial drivers wait for whole milliseconds here, and for 100 at most".to_owned();
+            self.error(given.span(), message, "\"1ms\"");
+        }
+        delay
     }
 
     fn address(

@@ -6,8 +6,9 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_modbus::client::{Client, Context, tcp};
 use tokio_modbus::slave::SlaveContext;
 use tokio_modbus::{ProtocolError, Slave};
@@ -23,11 +24,13 @@ use super::{Answer, Read, exception};
 pub(crate) struct TcpBus {
     context: Option<Context>,
     limit: Limit,
+    /// When the last answer came, and the gap that its unit wants then.
+    last: Option<(Instant, Duration)>,
 }
 
 impl TcpBus {
     pub(crate) fn over(wire: Wire) -> Self {
-        Self { context: Some(tcp::attach(wire)), limit: Limit::default() }
+        Self { context: Some(tcp::attach(wire)), limit: Limit::default(), last: None }
     }
 
     pub(crate) async fn read(&mut self, read: &Read, timing: &Timing) -> Result<Answer, Error> {
@@ -35,6 +38,12 @@ impl TcpBus {
             || io::Error::new(io::ErrorKind::NotConnected, "the connection was given up after a failed exchange");
         let mut context = self.context.take().ok_or_else(|| Error::Gone(closed()))?;
         context.set_slave(Slave(read.unit));
+        if let Some((answered, gap)) = self.last {
+            let ready = answered + gap.max(timing.gap);
+            if ready > Instant::now() {
+                sleep_until(ready).await;
+            }
+        }
         let asked = Instant::now();
         // `call`, since the readers of the stock client assert the length of the answer.
         let call = Client::call(&mut context, read.request());
@@ -49,6 +58,7 @@ impl TcpBus {
         match said {
             Ok(answer) => {
                 self.context = Some(context);
+                self.last = Some((answered, timing.gap));
                 answer.map(|words| Answer { asked, answered, words })
             }
             Err(gone @ Error::Gone(_)) => Err(gone),
@@ -80,8 +90,6 @@ fn translated(error: tokio_modbus::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -17,7 +17,7 @@ async fn the_dashboard_answers_to_its_own_name_only() {
     let process = Process::run(&lab.write());
     process.until_recorded(4).await;
     let (url, client) = (process.url().await, client());
-    for path in ["/", "/api/status", "/healthz"] {
+    for path in ["/", "/api/status", "/api/trace?link=pyro", "/healthz"] {
         let ask = || client.get(format!("{url}{path}"));
         assert_eq!(ask().send().await.unwrap().status(), StatusCode::OK, "{path}");
         let foreign = ask().header(HOST, "evil.example").send().await.unwrap();

@@ -9,7 +9,9 @@ mod lab;
 mod oracle;
 mod process;
 
+mod ailing;
 mod alignment;
+mod bus;
 mod clock;
 mod commands;
 mod dashboard;
@@ -21,6 +23,7 @@ mod links;
 mod offline;
 mod one_at_a_time;
 mod outages;
+mod trace;
 mod unplugged;
 
 use std::fmt::Debug;

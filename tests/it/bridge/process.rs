@@ -74,6 +74,10 @@ impl Process {
         self.stderr.lock().unwrap().clone()
     }
 
+    pub(super) fn stdout(&self) -> String {
+        self.stdout.lock().unwrap().clone()
+    }
+
     /// The log's lines with this message, of a program that logs as JSON; each as its fields.
     pub(super) fn logged(&self, message: &str) -> Vec<Value> {
         logged(&self.stderr(), message)
