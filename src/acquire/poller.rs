@@ -43,6 +43,8 @@ pub(super) struct Poller {
     quiet: Duration,
     /// Whose failure it was that the link is opened again for, and when that was.
     reopens_for: Option<(usize, Stamp)>,
+    /// Whether anybody has answered since the link was last lost.
+    answered_since_lost: bool,
     /// Whether the link was renewed for the slot that is due; see [`Lost::renewal`].
     renewed: bool,
     /// When outages were last logged, and how many have not been since.
@@ -106,6 +108,7 @@ impl Poller {
             opened_before: false,
             quiet: Duration::ZERO,
             reopens_for: None,
+            answered_since_lost: false,
             renewed: false,
             told: VecDeque::new(),
             untold: 0,
@@ -263,11 +266,15 @@ impl Poller {
         let ended = self.time.now();
         let in_order = matches!(polled.failure.as_ref().map(DriverError::recovery), None | Some(Recovery::SkipReading));
         let answered = in_order || !polled.exchanges.is_empty();
-        let lost = if in_order { Duration::ZERO } else { ended.since(began) + self.quiet };
+        let is_gone = matches!(polled.failure, Some(DriverError::Gone(_)));
+        // One that is lost at each question to the same instrument, and answers the others, is lost through that one.
+        let of_the_link = is_gone && !answered && !std::mem::take(&mut self.answered_since_lost);
+        self.answered_since_lost |= answered;
+        let lost = if in_order || is_gone { Duration::ZERO } else { ended.since(began) + self.quiet };
         let Some(station) = self.stations.get_mut(slot.instrument) else { return Ok(()) };
         let silent = polled.failure.as_ref().is_some_and(DriverError::is_silence);
         let expected = !answered && station.is_silent(ended, silent);
-        let outlook = self.schedule.done(slot, ended, Ending { answered, lost, expected });
+        let outlook = self.schedule.done(slot, ended, Ending { answered, lost, expected, of_the_link });
         let paused = polled.failure.as_ref().filter(|_| outlook.pause.is_some() && !expected);
         station.note_health(&self.settings.name, ended, answered, paused);
 

@@ -28,6 +28,9 @@ pub(crate) struct Schedule {
     entries: Vec<Entry>,
     /// Polls without an answer in a row, by instrument.
     failures: Vec<u32>,
+    /// The instrument at whose question the link was lost. Until another has answered, the others that are due go first,
+    /// lest the link be lost at each opening before they are asked.
+    yields: Option<usize>,
     /// Instruments that share the link, without the one that is looked at.
     others: u32,
 }
@@ -41,6 +44,8 @@ pub(crate) struct Ending {
     pub(crate) lost: Duration,
     /// Whether silence is to be expected: the instrument is then asked again each second and not left alone for longer.
     pub(crate) expected: bool,
+    /// Whether the link has failed and not the instrument, which then is not left alone for it.
+    pub(crate) of_the_link: bool,
 }
 
 #[derive(Debug)]
@@ -84,13 +89,19 @@ impl Schedule {
         let instruments = entries.iter().map(|entry| entry.instrument + 1).max().unwrap_or(0);
         let polled: BTreeSet<usize> = entries.iter().map(|entry| entry.instrument).collect();
         let others = u32::try_from(polled.len().saturating_sub(1)).unwrap_or(u32::MAX);
-        Self { entries, failures: vec![0; instruments], others }
+        Self { entries, failures: vec![0; instruments], yields: None, others }
     }
 
-    /// The most urgent poll whose slot has come, or else the first to come; none when there is nothing to poll.
+    /// The most urgent poll whose slot has come, or else the first to come; none when there is nothing to poll. Of two that
+    /// are as urgent, the one whose instrument answers.
     pub(crate) fn next(&self, now: Stamp) -> Option<Slot> {
         let urgency = |entry: &Entry| {
-            if entry.slot <= now { (false, entry.slot.shifted(entry.period)) } else { (true, entry.slot) }
+            let fails = self.failures.get(entry.instrument).is_some_and(|failures| *failures > 0);
+            if entry.slot <= now {
+                (false, self.yields == Some(entry.instrument), entry.slot.shifted(entry.period), fails)
+            } else {
+                (true, false, entry.slot, fails)
+            }
         };
         self.entries.iter().enumerate().min_by_key(|(_, entry)| urgency(entry)).map(|(index, entry)| Slot {
             entry: index,
@@ -106,6 +117,11 @@ impl Schedule {
         if let Some(entry) = self.entries.get_mut(slot.entry) {
             entry.slot = on_grid(entry.slot.shifted(1), entry.period);
             skipped += entry.skip_to(now.shifted(-entry.period));
+        }
+        if ending.of_the_link {
+            self.yields = Some(slot.instrument);
+        } else if ending.answered {
+            self.yields = None;
         }
         let pause = self.pause_for(slot.instrument, ending);
         let owed = ending.lost.saturating_mul(self.others);
@@ -140,6 +156,9 @@ impl Schedule {
         let failures = self.failures.get_mut(instrument)?;
         if ending.answered {
             *failures = 0;
+            return None;
+        }
+        if ending.of_the_link {
             return None;
         }
         *failures = failures.saturating_add(1);
@@ -186,11 +205,11 @@ mod tests {
     }
 
     /// A poll that went well.
-    const WELL: Ending = Ending { answered: true, lost: Duration::ZERO, expected: false };
+    const WELL: Ending = Ending { answered: true, lost: Duration::ZERO, expected: false, of_the_link: false };
 
     /// A poll without an answer that took so long.
     fn silent(ms: u64) -> Ending {
-        Ending { answered: false, lost: every(ms), expected: false }
+        Ending { answered: false, lost: every(ms), expected: false, of_the_link: false }
     }
 
     #[test]
@@ -304,7 +323,7 @@ mod tests {
     fn an_instrument_that_answers_in_part_pays_for_the_part_that_it_does_not() {
         let mut plan = Schedule::new([(0, 0, every(100)), (1, 0, every(100))], ms(0));
         let slot = plan.next(ms(0)).unwrap();
-        let outlook = plan.done(slot, ms(1_000), Ending { answered: true, lost: every(1_000), expected: false });
+        let outlook = plan.done(slot, ms(1_000), Ending { lost: every(1_000), ..WELL });
         assert_eq!(outlook.pause, None);
         let mut next = plan.next(ms(1_000)).unwrap();
         while next.instrument != slot.instrument {
@@ -324,6 +343,33 @@ mod tests {
             pauses.push(plan.done(slot, slot.at.plus(every(10)), ending).pause.map_or(0, |pause| pause.as_secs()));
         }
         assert_eq!(pauses, [0, 0, 1, 1, 1, 1, 1, 1, 2, 4, 8, 16]);
+    }
+
+    #[test]
+    fn a_link_that_fails_is_no_reason_to_leave_its_instruments_alone() {
+        let mut plan = Schedule::new([(0, 0, every(100))], ms(0));
+        for _ in 0..20 {
+            let slot = plan.next(ms(0)).unwrap();
+            let ending = Ending { lost: Duration::ZERO, of_the_link: true, ..silent(0) };
+            assert_eq!(plan.done(slot, slot.at.plus(every(1)), ending), Outlook { skipped: 0, pause: None });
+        }
+        assert_eq!(plan.next(ms(0)).unwrap().at, ms(2_000));
+    }
+
+    #[test]
+    fn who_lost_the_link_does_not_keep_the_others_from_being_asked() {
+        let mut plan = Schedule::new([(0, 0, every(20)), (1, 0, every(1_000))], ms(0));
+        let mut now = ms(500);
+        let mut asked = [0, 0];
+        while asked[1] < 3 {
+            let slot = plan.next(now).unwrap();
+            asked[slot.instrument] += 1;
+            assert!(asked[0] < 10, "the other is never asked");
+            let ending = if slot.instrument == 1 { WELL } else { Ending { of_the_link: true, ..silent(0) } };
+            plan.done(slot, now, ending);
+            now = now.plus(every(1_000));
+            plan.resume(now);
+        }
     }
 
     #[test]

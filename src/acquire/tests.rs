@@ -569,6 +569,34 @@ async fn a_peer_that_resets_is_tried_without_haste_and_read_again_within_two_sec
     assert!(downs >= 1 && opens <= 20, "{opens} connections in three seconds, {downs} times down");
     well.store(true, Ordering::SeqCst);
     let back = Instant::now();
-    while running.next_poll(0).await.failure.is_some() {}
+    while running.next_poll(0).await.failure.is_some() && back.elapsed() < Duration::from_secs(10) {}
     assert!(back.elapsed() < Duration::from_secs(2), "after {:?}", back.elapsed());
+}
+
+#[tokio::test]
+async fn a_unit_for_which_a_gateway_drops_the_connection_is_left_alone_and_its_neighbour_is_read() {
+    let dead = modbus_instrument("dead", 0, modbus_unit(2, EVERY));
+    let well = modbus_instrument("well", 2, modbus_unit(1, EVERY));
+    let mut running = over_tcp(vec![dead, well], |mut stream| async move {
+        let mut question = [0; 12];
+        while stream.read_exact(&mut question).await.is_ok() && question[6] == 1 {
+            stream.write_all(&seven(&question)).await.unwrap();
+        }
+    })
+    .await;
+    let mut pause = None;
+    let began = Instant::now();
+    while pause.is_none() {
+        assert!(began.elapsed() < Duration::from_secs(10), "it is never left alone");
+        pause = running.next_poll(0).await.failure.unwrap().pause;
+    }
+    let mut neighbour = 0;
+    loop {
+        match running.next().await.event {
+            Event::Polled(poll) if poll.instrument == 0 => break,
+            Event::Polled(poll) => neighbour += u64::from(poll.failure.is_none()),
+            _ => {}
+        }
+    }
+    assert!(neighbour > 25, "the neighbour keeps its rate of 50 a second: {neighbour}");
 }

@@ -135,12 +135,11 @@ fn every_room_is_on_the_map() {
 
 #[test]
 fn unsafe_code_is_in_one_file() {
-    let word = ["un", "safe "].concat();
+    let words = ["{", "fn", "impl"].map(|what| format!("{} {what}", ["un", "safe"].concat()));
     for path in rust_files("src") {
         let text = fs::read_to_string(&path).unwrap();
-        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        let found = code.filter(|line| line.contains(&word)).count();
-        assert!(found == 0 || path.ends_with("link/ioctl.rs"), "{} holds {word}code", path.display());
+        let found = words.iter().any(|word| text.contains(word));
+        assert!(!found || path.ends_with("link/ioctl.rs"), "{} holds what the compiler can't check", path.display());
     }
 }
 

@@ -46,7 +46,7 @@ async fn a_register_that_the_device_refuses_is_named_wherever_the_bridge_is_look
     let mut lab = Lab::new(&server.url());
     let field = simulated(&unit("127.0.0.1:502", "", &[("temperature", 1)]));
     let address = field.address().unwrap().to_string();
-    lab.field = unit(&address, "", &[("temperature", 1), ("valve", 40)]);
+    lab.field = unit(&address, "", &[("temperature", 1), ("valve", 2)]);
     let process = Process::run(&lab.write());
     let status = process
         .until("it is noticed", |status| {
@@ -54,16 +54,16 @@ async fn a_register_that_the_device_refuses_is_named_wherever_the_bridge_is_look
         })
         .await;
     let left_out = &status["instruments"][0]["left_out"][0];
-    assert_eq!(left_out["channels"], serde_json::json!(["valve"]), "{status:#}");
+    assert_eq!(left_out["channels"], serde_json::json!(["controller_valve"]), "{status:#}");
     let what = left_out["what"].as_str().unwrap();
-    assert!(what.contains("holding 40") && what.contains("exception 2"), "{what}");
+    assert!(what.contains("holding 2") && what.contains("exception 2"), "{what}");
     assert_eq!(status["state"], "degraded");
     let at = process.url().await;
     let page = client().get(&at).send().await.unwrap().text().await.unwrap();
     let shown = command(&["status", "--at", at.trim_start_matches("http://")]).await;
     assert_eq!(shown.code(), 1);
     for text in [&page, &shown.stdout] {
-        for part in ["controller", "valve", "holding 40", "exception 2"] {
+        for part in ["controller", "valve", "holding 2", "exception 2"] {
             assert!(text.contains(part), "{part} is not in {text}");
         }
     }

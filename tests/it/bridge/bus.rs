@@ -88,7 +88,8 @@ async fn a_dead_unit_costs_its_neighbours_no_more_than_its_share_of_the_line() {
     // 100 ms for the answer, 50 until the line is settled, 8 for the question itself; the last is not yet paid for.
     let taken = Duration::from_millis(158) * u32::try_from(dead.saturating_sub(1)).unwrap();
     assert!(taken <= elapsed / 3, "{dead} polls of the dead unit in {elapsed:?}");
-    assert!(first.abs_diff(third) <= 2, "{first} and {third}");
+    let seen = reader.board().snapshot().instruments;
+    assert!(first.abs_diff(third) <= 3, "{first} and {third}: {seen:#?}");
 
     // Once it is left alone for seconds.
     until_polled(&bus, "first", 20).await;
@@ -122,6 +123,8 @@ fn least_gap(said: &[Said], from: Option<&str>) -> (Duration, usize) {
     said.sort_by_key(|said| said.request_received);
     let gaps: Vec<Duration> = said
         .windows(2)
+        // The values of one answer.
+        .filter(|pair| pair[0].request_received != pair[1].request_received)
         .filter(|pair| from.is_none_or(|name| &*pair[0].instrument == name))
         .map(|pair| pair[1].request_received.saturating_duration_since(pair[0].reply_sent))
         .collect();
