@@ -135,6 +135,7 @@ impl Polling {
                 name: Arc::from("bench"),
                 driver: mbe_bridge::driver::driver(device.clone(), 1),
                 channels: vec![Some(ChannelIndex(0)), Some(ChannelIndex(1))],
+                warm_up: Duration::ZERO,
             }],
         };
         let (sender, reports) = mpsc::channel(REPORTS);
