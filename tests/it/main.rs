@@ -10,6 +10,8 @@ mod corpus;
 #[cfg(test)]
 mod devices;
 #[cfg(test)]
+mod library;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod tidy;
