@@ -148,10 +148,12 @@ fn the_list_of_profiles_is_complete() {
     let readme = include_str!("../../devices/README.md");
     let files: Vec<&str> = Library::embedded_files().iter().map(|(path, _)| *path).collect();
     for path in &files {
-        assert!(readme.contains(&format!("| `{path}` |")), "devices/README.md does not list {path}");
+        assert!(readme.contains(&format!("`{path}`")), "devices/README.md does not list {path}");
     }
-    let listed = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(".toml` |"));
-    for (path, _) in listed {
-        assert!(files.contains(&format!("{path}.toml").as_str()), "devices/README.md lists {path}.toml, which is not there");
+    let rows = readme.lines().filter(|line| line.starts_with("| `"));
+    let listed: Vec<&str> = rows.flat_map(|row| row.split('`')).filter(|word| word.ends_with(".toml")).collect();
+    for path in &listed {
+        assert!(files.contains(path), "devices/README.md lists {path}, which is not there");
     }
+    assert_eq!(listed.len(), files.len(), "devices/README.md lists a file twice");
 }
