@@ -41,6 +41,9 @@ pub(super) fn exception(function: u8, code: u8) -> Answer {
     Answer { bytes: vec![function | 0x80, code], given: Vec::new() }
 }
 
+/// Registers and bits; none where the device can't show its value.
+type Cells = BTreeMap<(Table, u16), Option<u16>>;
+
 struct Space<'a> {
     device: &'a Device,
     modbus: &'a ModbusDevice,
@@ -69,9 +72,10 @@ impl<'a> Space<'a> {
         }
         let end = u32::from(start) + u32::from(count);
         self.check_addresses(table, u32::from(start), end)?;
-        let cells = self.cells()?;
-        let words: Vec<u16> =
-            (start..=u16::try_from(end - 1).map_err(|_| ILLEGAL_ADDRESS)?).map(|a| word(&cells, table, a)).collect();
+        let cells = self.cells();
+        let last = u16::try_from(end - 1).map_err(|_| ILLEGAL_ADDRESS)?;
+        let words: Option<Vec<u16>> = (start..=last).map(|address| word(&cells, table, address)).collect();
+        let words = words.ok_or(DEVICE_FAILURE)?;
         let mut bytes = vec![function];
         if table.is_bits() {
             bytes.push(u8::try_from(words.len().div_ceil(8)).map_err(|_| ILLEGAL_VALUE)?);
@@ -121,7 +125,7 @@ impl<'a> Space<'a> {
     }
 
     /// All registers of the profile with what they hold now.
-    fn cells(&self) -> Result<BTreeMap<(Table, u16), u16>, u8> {
+    fn cells(&self) -> Cells {
         let mut fields = Fields::new();
         // A value with a status sets the status too, so it comes after the status' own; what was set by hand comes last.
         // A setting comes first in any case: the unit that somebody chose is the one in which the value is shown.
@@ -135,32 +139,31 @@ impl<'a> Space<'a> {
         for (channel, shown) in (0..3).flat_map(by_rank) {
             shown.put(channel, &mut fields);
         }
-        let mut cells = BTreeMap::new();
+        let mut cells = Cells::new();
         for (_, channel, register) in self.registers() {
-            let Some(raw) = fields.get(channel.field()) else { return Err(DEVICE_FAILURE) };
             let addresses = || register.addresses().map(|address| (register.table, address));
-            let mut words: Vec<u16> = addresses().map(|at| cells.get(&at).copied().unwrap_or_default()).collect();
-            if register.write(raw, &mut words).is_err() {
+            let mut words: Vec<u16> = addresses().map(|at| cells.get(&at).copied().flatten().unwrap_or(0)).collect();
+            let mut written = fields.get(channel.field()).is_some_and(|raw| register.write(raw, &mut words).is_ok());
+            if !written {
                 let mut instead = Fields::new();
                 over_range(channel, &mut instead);
-                let raw = instead.get(channel.field()).ok_or(DEVICE_FAILURE)?;
-                register.write(raw, &mut words).map_err(|_| DEVICE_FAILURE)?;
+                written = instead.get(channel.field()).is_some_and(|raw| register.write(raw, &mut words).is_ok());
             }
-            cells.extend(addresses().zip(words));
+            cells.extend(addresses().zip(words.into_iter().map(|word| written.then_some(word))));
         }
-        Ok(cells)
+        cells
     }
 
     /// What a reader gets out of these addresses: the channels that lie in them with all that they depend on.
-    fn given(&self, cells: &BTreeMap<(Table, u16), u16>, table: Table, start: u32, end: u32) -> Vec<(usize, Outcome)> {
+    fn given(&self, cells: &Cells, table: Table, start: u32, end: u32) -> Vec<(usize, Outcome)> {
         let mut fields = Fields::new();
         let mut inside = Vec::new();
         for (index, channel, register) in self.registers() {
             if register.table != table || u32::from(register.address) < start || register.end() > end {
                 continue;
             }
-            let words: Vec<u16> = register.addresses().map(|address| word(cells, table, address)).collect();
-            if let Ok(raw) = register.read(&words) {
+            let words: Option<Vec<u16>> = register.addresses().map(|address| word(cells, table, address)).collect();
+            if let Some(Ok(raw)) = words.map(|words| register.read(&words)) {
                 fields.set(channel.field(), raw);
                 inside.push(index);
             }
@@ -168,8 +171,9 @@ impl<'a> Space<'a> {
         // Settings that are read by a request of their own are what they are now.
         for setting in inside.iter().flat_map(|index| self.device.apart(*index)) {
             let Some((_, channel, register)) = self.registers().find(|(index, ..)| *index == setting) else { continue };
-            let words: Vec<u16> = register.addresses().map(|address| word(cells, register.table, address)).collect();
-            if let Ok(raw) = register.read(&words) {
+            let words: Option<Vec<u16>> =
+                register.addresses().map(|address| word(cells, register.table, address)).collect();
+            if let Some(Ok(raw)) = words.map(|words| register.read(&words)) {
                 fields.set(channel.field(), raw);
             }
         }
@@ -187,8 +191,9 @@ impl<'a> Space<'a> {
     }
 }
 
-fn word(cells: &BTreeMap<(Table, u16), u16>, table: Table, address: u16) -> u16 {
-    cells.get(&(table, address)).copied().unwrap_or_default()
+/// What a register holds; 0 between those of the profile, none where the device can't show what it measures.
+fn word(cells: &Cells, table: Table, address: u16) -> Option<u16> {
+    cells.get(&(table, address)).copied().unwrap_or(Some(0))
 }
 
 /// Eight coils in a byte, the first one lowest.

@@ -16,4 +16,7 @@ mod server;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+#[cfg(unix)]
+mod traps;
+#[cfg(test)]
 mod upload;
