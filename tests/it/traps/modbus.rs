@@ -330,3 +330,20 @@ async fn a_dead_port_of_a_multiplexer_costs_only_itself() {
     until(&reader, "port_3_temperature", &[Bad("no_reply"), Value(330.0)]).await;
     reader.stop().await;
 }
+
+/// T4: asked faster than it measures, an instrument repeats itself, and half of the record would be copies.
+#[test]
+fn nobody_asks_faster_than_the_instrument_measures() {
+    let lab = |every: &str, params: &str| {
+        let link = "[links.bus.serial]\nport = \"/dev/null\"\n";
+        let entry = EXACTUS
+            .replace("\"50ms\"\nparams = { refresh = \"50ms\" }", &format!("\"{every}\"\nparams = {{ {params} }}"));
+        configured(&format!("{link}{entry}"))
+    };
+    let refused = lab("500ms", "").unwrap_err().to_string();
+    assert!(refused.contains("every = \"500ms\"") && refused.contains("1000 ms"), "{refused}");
+    lab("1s", "").unwrap();
+    // Set to 100 Hz, which the lab has to say.
+    lab("10ms", "refresh = \"10ms\"").unwrap();
+    assert!(lab("5ms", "refresh = \"10ms\"").is_err());
+}
