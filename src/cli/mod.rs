@@ -10,13 +10,16 @@ mod devices;
 mod logging;
 mod ports;
 mod read;
+mod registers;
 mod report;
 mod run;
+mod screen;
 mod server;
 mod signals;
 mod sim;
 mod status;
 mod table;
+mod target;
 mod trace;
 
 use std::io::Write as _;
@@ -55,6 +58,8 @@ enum Command {
     Read(read::Arguments),
     /// List the serial ports with stable names, holders and permission problems
     Ports(ports::Arguments),
+    /// Read Modbus registers once and show every way that they could be meant
+    Registers(registers::Arguments),
     /// List the device profiles, show one, or check a profile file
     Devices(devices::Arguments),
     /// Simulate an instrument that speaks the real protocol
@@ -92,6 +97,7 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Check(command) => command.run(&library()),
         Command::Read(command) => command.run(&library()),
         Command::Ports(command) => command.run(),
+        Command::Registers(command) => command.run(),
         Command::Devices(command) => command.run(&library()),
         Command::Sim(command) => command.run(&library()),
         Command::Server(command) => command.run(),

@@ -28,6 +28,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 mod traced;
+pub mod udev;
 mod wire;
 
 use crate::model::Transport;

@@ -15,8 +15,15 @@ pub struct Port {
     pub path: PathBuf,
     /// Its lasting name, which belongs into the lab's TOML: `/dev/serial/by-id/usb-FTDI_...`.
     pub by_id: Option<PathBuf>,
+    /// The name of the socket that it is plugged into: `/dev/serial/by-path/pci-...`. Lasting as long as the adapter stays
+    /// where it is.
+    pub by_path: Option<PathBuf>,
     /// The USB adapter that it is on.
     pub usb: Option<Usb>,
+    /// Where on the bus it is.
+    pub place: Option<Place>,
+    /// The group of the device file.
+    pub group: Option<String>,
     /// The kernel driver: `ftdi_sio`, `cdc_acm`, `serial8250`.
     pub driver: Option<String>,
     /// Programs that hold it open: `minicom (1234)`. Those of other users are seen by root only.
@@ -38,6 +45,17 @@ pub struct Usb {
     pub serial: Option<String>,
     /// What it calls itself, with its maker.
     pub name: Option<String>,
+}
+
+/// Where on the USB a port is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Bus, sockets and interface: `1-2.3:1.0`.
+    pub interface: String,
+    /// Which interface of the adapter it is; adapters with several ports often have one for each.
+    pub number: Option<u8>,
+    /// Which port of the interface it is.
+    pub port: Option<u8>,
 }
 
 impl fmt::Display for Usb {
@@ -77,7 +95,10 @@ fn listed_by_the_system() -> Vec<Port> {
         .map(|port| Port {
             path: PathBuf::from(port.port_name),
             by_id: None,
+            by_path: None,
             usb: usb(port.port_type),
+            place: None,
+            group: None,
             driver: None,
             holders: Vec::new(),
             problem: None,
@@ -123,7 +144,10 @@ mod tests {
         Port {
             path: PathBuf::from(path),
             by_id: None,
+            by_path: None,
             usb: Some(Usb { vendor, product: 0x6001, serial: Some(serial.to_owned()), name: None }),
+            place: None,
+            group: None,
             driver: None,
             holders: Vec::new(),
             problem: None,
