@@ -22,11 +22,18 @@ pub(super) struct Arguments {
     /// Also open the links and read each instrument once
     #[arg(long)]
     probe: bool,
+    /// The bus-time budget as JSON
+    #[arg(long, conflicts_with = "probe")]
+    json: bool,
 }
 
 impl Arguments {
     pub(super) fn run(self, library: &Library) -> Outcome {
         let config = load(&self.config, library)?;
+        if self.json {
+            print(as_json(&config));
+            return refuse_overload(&config).map(|()| Exit::Well);
+        }
         let channels: usize = config.instruments.iter().map(|instrument| instrument.channels.len()).sum();
         print(format_args!(
             "{}: {} links, {} instruments, {channels} channels",
@@ -51,6 +58,43 @@ impl Arguments {
         print("\nwell");
         Ok(Exit::Well)
     }
+}
+
+fn as_json(config: &Config) -> serde_json::Value {
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    let links: Vec<serde_json::Value> = budgets(config)
+        .iter()
+        .map(|budget| {
+            let polls: Vec<serde_json::Value> = budget
+                .rows
+                .iter()
+                .zip(budget.fastest())
+                .map(|(row, fastest)| {
+                    serde_json::json!({
+                        "instrument": &*row.instrument,
+                        "exchanges": row.exchanges,
+                        "bytes": row.bytes,
+                        "every_ms": ms(row.every),
+                        "transmission_ms": ms(row.transmission),
+                        "turnaround_ms": ms(row.turnaround),
+                        "silence_ms": ms(row.silence),
+                        "time_ms": ms(row.time()),
+                        "share": row.share(),
+                        "fastest_every_ms": ms(fastest),
+                    })
+                })
+                .collect();
+            serde_json::json!({
+                "link": &*budget.link,
+                "line": budget.line.as_ref().map(ToString::to_string),
+                "share": budget.share(),
+                "fits": budget.fits(),
+                "baud_that_fits": budget.baud_that_fits().filter(|_| !budget.fits()).map(|(baud, _)| baud),
+                "polls": polls,
+            })
+        })
+        .collect();
+    serde_json::json!({ "file": config.path, "fits": overloaded(config).next().is_none(), "links": links })
 }
 
 /// Refuses a plan that a link can't carry, with the arithmetic.

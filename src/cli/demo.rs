@@ -1,7 +1,6 @@
 //! `mbe-bridge demo`: everything at once, without hardware or account, and an honest account at the end.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use secrecy::SecretString;
 
 use super::account::{Account, Evidence};
 use super::report::{Exit, Failure, OrExit as _, Outcome};
+use super::screen::Screen;
 use super::{load, print, runtime, say};
 use crate::atomscale;
 use crate::atomscale::Platform as _;
@@ -229,17 +229,18 @@ async fn show(
     let bridge = Bridge::start(config).await.or_exit(Exit::Degraded)?;
     let dashboard = bridge.address().map(|address| format!("dashboard http://{address}/")).unwrap_or_default();
     print(&dashboard);
-    let head = format!("{dashboard}\n\n");
-    let watched = std::io::stdout().is_terminal();
+    if end_after.is_none() {
+        say("Ctrl-C ends it");
+    }
+    let head = format!("{dashboard}{}\n\n", if end_after.is_none() { "; Ctrl-C ends it" } else { "" });
+    let mut screen = Screen::open();
+    let watched = screen.size().is_some();
     let mut redraw = tokio::time::interval(if watched { REDRAW } else { REDRAW_IN_LOG });
     redraw.tick().await;
     let end = async {
         match end_after {
             Some(length) => tokio::time::sleep(length).await,
-            None => {
-                say("Ctrl-C ends it");
-                std::future::pending().await
-            }
+            None => std::future::pending().await,
         }
     };
     let interrupted = super::signals::interrupted();
@@ -251,9 +252,15 @@ async fn show(
                 stopped.or_exit(Exit::Degraded)?;
                 break;
             }
-            _ = redraw.tick() => super::read::redraw(&bridge.board().snapshot(), &head),
+            _ = redraw.tick() => {
+                let snapshot = bridge.board().snapshot();
+                let complaints: String = snapshot.complaints().iter().map(|complaint| format!("\n{complaint}")).collect();
+                let table = super::read::table(&snapshot).fitted(screen.size().map_or(usize::MAX, |(columns, _)| columns));
+                screen.draw(&format!("{}{table}{complaints}", if watched { &head } else { "" }));
+            }
         }
     }
+    drop(screen);
     let time = bridge.time();
     let board = Arc::clone(bridge.board());
     let summary = bridge.stop().await.or_exit(Exit::Degraded)?;

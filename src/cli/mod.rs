@@ -7,6 +7,7 @@ mod account;
 mod check;
 mod demo;
 mod devices;
+mod live_table;
 mod logging;
 mod ports;
 mod read;

@@ -1,26 +1,29 @@
 //! `mbe-bridge read`: what the instruments say now, with quality, age and latency.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::live_table::{LiveTable, age, latency, value_and_quality};
 use super::report::{Exit, Failure, OrExit as _, Outcome};
+use super::screen::Screen;
+use super::signals::Interrupts;
 use super::table::Table;
 use super::{load, print, runtime};
 use crate::bridge::Error;
 use crate::bridge::Reader;
 use crate::bridge::TraceWish;
 use crate::config::Config;
-use crate::live::{LinkState, Snapshot, number};
-use crate::model::Outcome as Reading;
-use crate::model::Quality;
+use crate::live::{LinkState, Snapshot};
 use crate::profile::Library;
 
-/// How often the live table is drawn.
+/// How often the live table is drawn on a terminal.
 const REDRAW: Duration = Duration::from_millis(500);
+
+/// How often it is printed where nobody watches.
+const REPRINT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -103,28 +106,26 @@ fn start(config: &Arc<Config>, traces: &[TraceWish]) -> Result<Reader, Failure> 
 
 fn watch(config: &Arc<Config>, traces: &[TraceWish]) -> Outcome {
     runtime()?.block_on(async {
+        let mut interrupts = Interrupts::listen().or_exit(Exit::Degraded)?;
         let reader = start(config, traces)?;
-        let stop = super::signals::interrupted();
-        tokio::pin!(stop);
+        let mut screen = Screen::open();
+        let mut live = LiveTable::default();
+        let mut redraw = tokio::time::interval(if screen.size().is_some() { REDRAW } else { REPRINT });
+        // The first tick comes at once, and nothing has been read yet.
+        redraw.tick().await;
         loop {
             tokio::select! {
-                stopped = &mut stop => {
-                    stopped.or_exit(Exit::Degraded)?;
-                    break;
+                () = interrupts.next() => break,
+                _ = redraw.tick() => {
+                    let drawn = live.draw(&reader.board().snapshot(), screen.size());
+                    screen.draw(&drawn);
                 }
-                () = tokio::time::sleep(REDRAW) => redraw(&reader.board().snapshot(), ""),
             }
         }
+        drop(screen);
         reader.stop().await;
         Ok(Exit::Well)
     })
-}
-
-/// Draws over the last table where a person watches, below it elsewhere. `head` stays above the table.
-pub(super) fn redraw(snapshot: &Snapshot, head: &str) {
-    let clear = if std::io::stdout().is_terminal() { format!("\x1b[H\x1b[2J{head}") } else { String::new() };
-    let complaints: String = snapshot.complaints().iter().map(|complaint| format!("\n{complaint}")).collect();
-    print(format_args!("{clear}{}{complaints}\n", table(snapshot)));
 }
 
 /// The latest of every channel.
@@ -132,16 +133,7 @@ pub(super) fn table(snapshot: &Snapshot) -> Table {
     let mut table =
         Table::new(&["channel", ">value", "unit", "quality", ">age", ">latency", ">read", ">bad", "instrument"]);
     for live in &snapshot.channels {
-        let (value, quality) = match &live.latest {
-            None => (String::new(), "waiting".to_owned()),
-            Some((_, Reading::Bad(reason))) => (String::new(), format!("bad: {reason}")),
-            Some((_, Reading::Value { value, quality: Quality::Good })) => (number(value.get()), "good".to_owned()),
-            Some((_, Reading::Value { value, quality: Quality::Uncertain(reason) })) => {
-                (number(value.get()), format!("uncertain: {reason}"))
-            }
-        };
-        let age = live.latest.as_ref().map(|(at, _)| format!("{:.1} s", snapshot.at.since(*at).as_secs_f64()));
-        let latency = (!live.uncertainty.is_zero()).then(|| format!("{:.1} ms", live.uncertainty.as_secs_f64() * 2e3));
+        let (value, quality) = value_and_quality(live);
         let instrument = snapshot.instruments.iter().find(|instrument| instrument.name == live.channel.instrument);
         let link = instrument.and_then(|instrument| snapshot.links.get(instrument.link));
         let place = match link {
@@ -154,8 +146,8 @@ pub(super) fn table(snapshot: &Snapshot) -> Table {
             value,
             live.channel.unit.as_deref().unwrap_or("").to_owned(),
             quality,
-            age.unwrap_or_default(),
-            latency.unwrap_or_default(),
+            age(snapshot, live),
+            latency(live),
             live.read.to_string(),
             live.bad.to_string(),
             place,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::screen::cut;
+
 /// Rows under headings, each column as wide as its widest cell.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -21,22 +23,50 @@ impl Table {
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
+
+    /// The same in at most so many columns, as far as that goes: the widest texts are cut first, numbers never.
+    pub(super) fn fitted(mut self, columns: usize) -> Self {
+        let mut widths = self.widths();
+        let total = |widths: &[usize]| widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
+        while total(&widths) > columns {
+            let texts = widths.iter_mut().zip(&self.right).filter(|(width, right)| !**right && **width > NARROWEST);
+            let Some((widest, _)) = texts.max_by_key(|(width, _)| **width) else { break };
+            *widest -= 1;
+        }
+        for row in std::iter::once(&mut self.headings).chain(&mut self.rows) {
+            for (cell, width) in row.iter_mut().zip(&widths) {
+                *cell = cut(cell, *width);
+            }
+        }
+        self
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let all = || std::iter::once(&self.headings).chain(&self.rows);
+        let width =
+            |column: usize| all().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
+        (0..self.headings.len()).map(width).collect()
+    }
 }
+
+/// Blanks between columns.
+const GAP: usize = 2;
+
+/// A text column is not cut below this: less tells nobody anything.
+const NARROWEST: usize = 8;
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = || std::iter::once(&self.headings).chain(&self.rows);
-        let width =
-            |column: usize| all().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..self.headings.len()).map(width).collect();
+        let widths = self.widths();
         for (number, row) in all().enumerate() {
             if number > 0 {
                 writeln!(f)?;
             }
             let mut line = String::new();
-            for ((cell, width), right) in row.iter().zip(&widths).zip(&self.right) {
-                if !line.is_empty() {
-                    line.push_str("  ");
+            for (place, ((cell, width), right)) in row.iter().zip(&widths).zip(&self.right).enumerate() {
+                if place > 0 {
+                    line.push_str(&" ".repeat(GAP));
                 }
                 line.push_str(&if *right { format!("{cell:>width$}") } else { format!("{cell:<width$}") });
             }
@@ -61,5 +91,14 @@ mod tests {
             table.to_string(),
             "name                 value\nchamber_pressure  1.200e-9\nT                  650.500"
         );
+    }
+
+    #[test]
+    fn a_table_that_is_too_wide_loses_text_and_no_numbers() {
+        let mut table = Table::new(&["name", ">value", "quality"]);
+        table.row(["a_channel_with_a_long_name".to_owned(), "1.200e-9".to_owned(), "bad: no_reply".to_owned()]);
+        let fitted = table.fitted(36).to_string();
+        assert_eq!(fitted.lines().nth(1), Some("a_channel_w…  1.200e-9  bad: no_reply"));
+        assert!(fitted.lines().all(|line| line.chars().count() <= 36), "{fitted}");
     }
 }
