@@ -7,6 +7,7 @@ mod account;
 mod check;
 mod demo;
 mod devices;
+mod init;
 mod live_table;
 mod logging;
 mod ports;
@@ -14,10 +15,12 @@ mod read;
 mod registers;
 mod report;
 mod run;
+mod scan;
 mod screen;
 mod server;
 mod signals;
 mod sim;
+mod starter;
 mod status;
 mod table;
 mod target;
@@ -59,6 +62,10 @@ enum Command {
     Read(read::Arguments),
     /// List the serial ports with stable names, holders and permission problems
     Ports(ports::Arguments),
+    /// Find out what is connected to a port: known instruments and Modbus units
+    Scan(scan::Arguments),
+    /// Write a commented lab.toml to start from
+    Init(init::Arguments),
     /// Read Modbus registers once and show every way that they could be meant
     Registers(registers::Arguments),
     /// List the device profiles, show one, or check a profile file
@@ -98,6 +105,8 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Check(command) => command.run(&library()),
         Command::Read(command) => command.run(&library()),
         Command::Ports(command) => command.run(),
+        Command::Scan(command) => command.run(&library()),
+        Command::Init(command) => command.run(&library()),
         Command::Registers(command) => command.run(),
         Command::Devices(command) => command.run(&library()),
         Command::Sim(command) => command.run(&library()),
@@ -147,6 +156,12 @@ fn print(text: impl std::fmt::Display) {
 /// Says something beside the output.
 fn say(text: impl std::fmt::Display) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+/// Says how far a command is, over what it said before. For people who watch only.
+fn progress(text: &str) {
+    let mut err = std::io::stderr().lock();
+    drop(write!(err, "\r{text}\x1b[K").and_then(|()| err.flush()));
 }
 
 fn say_error(failure: &Failure) {

@@ -69,6 +69,11 @@ impl Read {
         }
     }
 
+    /// The bytes that ask for it on a serial line: what a neighbour of another protocol would hear.
+    pub fn rtu_frame(&self) -> Vec<u8> {
+        frame::Question::new(self.unit, &self.request()).map(|question| question.frame).unwrap_or_default()
+    }
+
     fn request(&self) -> Request<'static> {
         match self.table {
             Table::Coil => Request::ReadCoils(self.address, self.count),
