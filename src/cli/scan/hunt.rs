@@ -184,7 +184,7 @@ impl Hunt<'_> {
     async fn stage(&mut self, stage: &Stage) -> Result<(), Failure> {
         let line = stage.line.as_ref();
         let mut spoke = self.questions(stage, &stage.questions).await?;
-        if spoke && !self.findings.settled_at(line) {
+        if spoke.is_some() && !self.findings.settled_at(line) {
             // Somebody is there at this setting who is usually at another.
             let others: Vec<Question> = self
                 .plan
@@ -194,22 +194,23 @@ impl Hunt<'_> {
                 .flat_map(|other| other.questions.clone())
                 .filter(|question| !stage.questions.iter().any(|own| same(own, question)))
                 .collect();
-            spoke |= self.questions(stage, &others).await?;
+            spoke = self.questions(stage, &others).await?.or(spoke);
         }
         if self.ways.all || !self.findings.settled_at(line) {
             self.knock(stage).await?;
         }
-        if spoke && !self.findings.found.iter().any(|found| found.line == stage.line) {
-            self.findings.note(format!("somebody answers at {}, but as no profile expects", shown(line)));
+        if let Some(said) = spoke.filter(|_| !self.findings.found.iter().any(|found| found.line == stage.line)) {
+            let said = if said.is_empty() { String::new() } else { format!(" (`{said}`)") };
+            self.findings.note(format!("somebody answers at {}{said}, but as no profile expects", shown(line)));
         }
         Ok(())
     }
 
-    /// Asks; whether anybody said anything.
-    async fn questions(&mut self, stage: &Stage, questions: &[Question]) -> Result<bool, Failure> {
+    /// Asks; what was said first, if anybody said anything.
+    async fn questions(&mut self, stage: &Stage, questions: &[Question]) -> Result<Option<String>, Failure> {
         let line = stage.line.as_ref();
         let mut silent = BTreeSet::new();
-        let mut spoke = false;
+        let mut spoke = None;
         for (number, question) in questions.iter().enumerate() {
             let sends = question.sends();
             // A message that nobody answered is not sent again because another profile has it, too.
@@ -221,7 +222,7 @@ impl Hunt<'_> {
             match self.question(line, question).await? {
                 Reply::Silence => drop(silent.insert(sends.first().cloned())),
                 Reply::Right(heard) => {
-                    spoke = true;
+                    spoke.get_or_insert_with(|| excerpt(&heard));
                     let Some(probe) = question.probe() else { continue };
                     self.findings.found.push(Found {
                         profile: Some(question.profile.id.to_string()),
@@ -236,7 +237,7 @@ impl Hunt<'_> {
                     self.findings.note(format!("the line does not fall silent at {}", shown(line)));
                     return Ok(spoke);
                 }
-                Reply::Odd { .. } => spoke = true,
+                Reply::Odd { heard, .. } => drop(spoke.get_or_insert_with(|| excerpt(&heard))),
             }
         }
         Ok(spoke)

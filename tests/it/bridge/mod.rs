@@ -14,6 +14,7 @@ mod alignment;
 mod bus;
 mod clock;
 mod commands;
+mod commissioning;
 mod dashboard;
 mod growth;
 mod key;
