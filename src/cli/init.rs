@@ -80,8 +80,10 @@ impl Arguments {
         for (number, path) in self.from_scan.iter().enumerate() {
             let shown = path.display();
             let text = std::fs::read_to_string(path).or_exit(Exit::Usage)?;
-            let found: Result<Starter, _> = serde_json::from_str::<serde_json::Value>(&text)
-                .and_then(|mut json| serde_json::from_value(json["starter"].take()));
+            let found: Result<Starter, _> = serde_json::from_str::<serde_json::Value>(&text).and_then(|mut json| {
+                let starter = json.get_mut("starter").map(serde_json::Value::take);
+                serde_json::from_value(starter.unwrap_or_default())
+            });
             let found = found.map_err(|error| {
                 Failure::new(
                     Exit::Usage,

@@ -99,7 +99,9 @@ impl Starter {
             let mut table = String::new();
             instrument.write(&mut table, library);
             if instrument.aside {
-                table = table.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
+                let comment =
+                    |line: &str| if line.starts_with('#') { format!("{line}\n") } else { format!("# {line}\n") };
+                table = table.lines().map(comment).collect();
             }
             text.push_str(&table);
             text.push('\n');
@@ -144,7 +146,7 @@ impl StarterInstrument {
             let all: Vec<&str> = offered.iter().map(|channel| &**channel).collect();
             text.push_str(&format!(
                 "# channels.{first} = {{ name = \"...\" }}    # of: {}\n",
-                shortened(&all.join(", "), 80)
+                super::screen::cut(&all.join(", "), 70)
             ));
         }
     }
@@ -176,8 +178,4 @@ fn note(text: &mut String, note: &str) {
     for line in note.lines() {
         text.push_str(&format!("# {line}\n"));
     }
-}
-
-fn shortened(text: &str, width: usize) -> String {
-    super::screen::cut(text, width)
 }

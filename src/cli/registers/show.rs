@@ -30,6 +30,7 @@ pub(super) fn text(round: &Round) -> String {
             parts.push(single_table(round));
             parts.extend(wide_table("two registers", &round.window, &PAIRS));
             parts.extend(wide_table("four registers", &round.window, &FOURS));
+            parts.extend(as_text(&round.window));
             parts.push(format!("{PLAUSIBLE} a float of a magnitude that people measure"));
         }
     }
@@ -72,8 +73,9 @@ fn attempt_line(round: &Round, attempt: &Attempt) -> String {
     let said = match &attempt.outcome {
         Ok(took) => format!("answered in {:.1} ms", took.as_secs_f64() * 1e3),
         Err(error) => {
-            let hint = hint(error, round).map(|hint| format!("\n        {hint}")).unwrap_or_default();
-            format!("{error}{hint}")
+            // What to try is the same for the neighbours.
+            let hint = hint(error, round).filter(|_| attempt.address == asked);
+            format!("{error}{}", hint.map(|hint| format!("\n        {hint}")).unwrap_or_default())
         }
     };
     format!("  {:>5} ({as_what}): {said}", attempt.address)
@@ -149,6 +151,16 @@ fn single_table(round: &Round) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// All registers of the first answer as text, with the bytes of each as they are and swapped, if it looks like some.
+fn as_text(window: &Window) -> Option<String> {
+    let words = &window.answers.first()?.words;
+    let straight: String = words.iter().map(|word| characters(*word)).collect();
+    let swapped: String = words.iter().map(|word| characters(word.swap_bytes())).collect();
+    let readable = straight.chars().filter(|c| *c != '.').count();
+    let enough = words.len() > 1 && readable >= words.len();
+    enough.then(|| format!("as text: `{straight}`, with the bytes swapped: `{swapped}`"))
 }
 
 /// The types that take several registers, a row for each address where one could begin.

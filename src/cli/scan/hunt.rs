@@ -37,6 +37,13 @@ pub(super) struct Found {
     pub(super) said: String,
 }
 
+impl Found {
+    /// Whether this shows how the line is set: a profile that is likely, or any Modbus unit, whose answer has a checksum.
+    fn settles(&self) -> bool {
+        self.unit.is_some() || self.says >= Says::Likely
+    }
+}
+
 /// What has come of a scan so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -45,6 +52,8 @@ pub(super) struct Findings {
     pub(super) notes: Vec<String>,
     pub(super) sent: u64,
     pub(super) echo: bool,
+    /// Whether every unit that was asked answers: a device that does not look at the unit.
+    pub(super) any_unit: bool,
 }
 
 impl Findings {
@@ -56,7 +65,7 @@ impl Findings {
 
     /// Whether somebody was recognised at this line setting for certain enough to look no further.
     fn settled_at(&self, line: Option<&LineSettings>) -> bool {
-        self.found.iter().any(|found| found.line.as_ref() == line && found.says >= Says::Likely)
+        self.found.iter().any(|found| found.line.as_ref() == line && found.settles())
     }
 }
 
@@ -94,7 +103,7 @@ impl Hunt<'_> {
             self.hear(&mut stages).await?;
         }
         for stage in &stages {
-            if self.ways.all || !self.findings.found.iter().any(|found| found.says >= Says::Likely) {
+            if self.ways.all || !self.findings.found.iter().any(Found::settles) {
                 self.stage(stage).await?;
             }
         }
@@ -287,11 +296,11 @@ impl Hunt<'_> {
             if let Knocked::Odd(why) = &said {
                 self.findings.note(format!("unit {} at {}: {why}", read.unit, shown(line)));
                 // The answer may have been a late one to the question before.
-                if let Some(late) = before.filter(|late| !there.contains(&late.unit)) {
-                    if let Knocked::There(words) = self.knock_once(line, &late, LONGEST_REPLY).await? {
-                        there.insert(late.unit);
-                        self.recognise(line, late.unit, words).await?;
-                    }
+                if let Some(late) = before.filter(|late| !there.contains(&late.unit))
+                    && let Knocked::There(words) = self.knock_once(line, &late, LONGEST_REPLY).await?
+                {
+                    there.insert(late.unit);
+                    self.recognise(line, late.unit, words).await?;
                 }
                 said = self.knock_once(line, read, LONGEST_REPLY).await?;
             }
@@ -300,6 +309,10 @@ impl Hunt<'_> {
                 self.recognise(line, read.unit, words).await?;
             }
             before = Some(*read);
+        }
+        if there.len() > 2 && there.len() == self.plan.units.len() {
+            self.findings.any_unit = true;
+            self.findings.note("every unit answers: this may be one device that does not look at the unit".to_owned());
         }
         Ok(())
     }

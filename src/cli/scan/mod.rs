@@ -130,7 +130,7 @@ impl Arguments {
             return Err(Failure::new(Exit::Usage, anyhow::anyhow!("there is nothing to look for on {target}"))
                 .hint("a profile that does not say how it is recognised is found as a Modbus unit only: leave `--profile` out"));
         }
-        self.announce(&target, &plan, patience);
+        self.announce(&target, way, &plan, patience);
         if self.dry_run {
             return Ok(Exit::Well);
         }
@@ -180,13 +180,13 @@ impl Arguments {
     }
 
     /// Says what will be sent, on stderr, so that stdout is the result.
-    fn announce(&self, target: &str, plan: &Plan, patience: Patience) {
+    fn announce(&self, target: &str, way: Way, plan: &Plan, patience: Patience) {
         let mut total = Duration::ZERO;
-        if !self.listen.is_zero() {
+        if !self.listen.is_zero() && way != Way::ModbusTcp {
             say(format_args!(
-                "{target}: listening for {} first, for {} profiles of instruments that talk unasked",
+                "{target}: listening for {} first; {} of instruments that talk unasked",
                 seconds(self.listen),
-                plan.talkers.len()
+                counted(plan.talkers.len(), "profile")
             ));
             total += self.listen;
         }
@@ -199,7 +199,11 @@ impl Arguments {
             let distinct = stage.distinct();
             let mut parts = Vec::new();
             if !stage.questions.is_empty() {
-                parts.push(format!("{} questions, {} distinct messages", stage.questions.len(), distinct.len()));
+                parts.push(format!(
+                    "{}, {}",
+                    counted(stage.questions.len(), "question"),
+                    counted(distinct.len(), "distinct message")
+                ));
             }
             if !stage.knocks.is_empty() {
                 parts.push(format!(
@@ -238,6 +242,10 @@ impl Arguments {
         }
         say(format_args!("at most {} in all, if nobody answers", seconds(total)));
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn seconds(time: Duration) -> String {

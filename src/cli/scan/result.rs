@@ -1,6 +1,6 @@
 //! What a scan has found: a table, tables of a lab.toml to paste, or JSON.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::json;
 
@@ -119,7 +119,9 @@ fn address(found: &Found) -> String {
 fn starter(target: &str, way: Way, findings: &Findings, library: &Library) -> Starter {
     let mut starter = Starter::default();
     let worth = |found: &Found| (found.profile.is_some(), found.says);
-    let Some(best) = findings.found.iter().max_by_key(|found| worth(found)) else { return starter };
+    let mut here: Vec<&Found> = findings.found.iter().collect();
+    here.sort_by_key(|found| std::cmp::Reverse(worth(found)));
+    let Some(best) = here.first().copied() else { return starter };
     let modbus = best.unit.is_some();
     let kind = match (way, modbus) {
         (Way::Serial, _) => "serial",
@@ -138,18 +140,20 @@ fn starter(target: &str, way: Way, findings: &Findings, library: &Library) -> St
         line: line.as_ref().filter(|_| way == Way::Serial).map(line_keys).unwrap_or_default(),
         note: String::new(),
     });
-    let mut here: Vec<&Found> = findings.found.iter().collect();
-    here.sort_by_key(|found| std::cmp::Reverse(worth(found)));
-    let mut placed: BTreeMap<String, bool> = BTreeMap::new();
+    let mut placed: BTreeSet<String> = BTreeSet::new();
     let sure_of_one = best.says >= Says::Likely && best.profile.is_some();
     for found in here {
         // One instrument at each address; one without an address is alone on its line, and so is one that talks.
         let belongs = found.line == best.line && found.unit.is_some() == modbus;
         let doubtful = !modbus && sure_of_one && found.says < Says::Likely;
-        let lonely = !modbus && (found.params.is_empty() || placed.contains_key(""));
-        let aside = !belongs || doubtful || placed.contains_key(&address(found)) || (lonely && !placed.is_empty());
+        let lonely = !modbus && (found.params.is_empty() || placed.contains(""));
+        let aside = !belongs
+            || doubtful
+            || placed.contains(&address(found))
+            || (lonely && !placed.is_empty())
+            || (findings.any_unit && !placed.is_empty());
         if !aside {
-            placed.insert(address(found), true);
+            placed.insert(address(found));
         }
         let (params, invented) = found
             .profile
@@ -165,7 +169,10 @@ fn starter(target: &str, way: Way, findings: &Findings, library: &Library) -> St
             note.push_str(&format!("\nCHANGE: params that only you know: {}", invented.join(", ")));
         }
         starter.instruments.push(StarterInstrument {
-            name: starter.free_name(found.profile.as_deref().unwrap_or("unit")),
+            name: match (&found.profile, found.unit) {
+                (Some(profile), _) => starter.free_name(profile),
+                (None, unit) => starter.free_name(&format!("unit_{}", unit.unwrap_or_default())),
+            },
             link: "found".to_owned(),
             profile: found.profile.clone(),
             unit: found.unit,
