@@ -157,9 +157,11 @@ impl Decoding {
         }
     }
 
-    /// Why the status of an exchange says that there is no value.
+    /// Why the status of an exchange says that there is no value. A status that is not there says nothing.
     pub(super) fn objection(&self, others: &Fields) -> Option<Reason> {
-        match self.quality.as_ref()?.verdict(others) {
+        let quality = self.quality.as_ref()?;
+        quality.from.of(others)?;
+        match quality.verdict(others) {
             Verdict::Bad(reason) => Some(reason.clone()),
             Verdict::Good | Verdict::Uncertain(_) => None,
         }
