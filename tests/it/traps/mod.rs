@@ -2,3 +2,5 @@
 //! reading is missing with a reason, and it is never a wrong one.
 
 mod modbus;
+mod peer;
+mod text;
