@@ -98,7 +98,7 @@ mod tests {
         let mut table = Table::new(&["name", ">value", "quality"]);
         table.row(["a_channel_with_a_long_name".to_owned(), "1.200e-9".to_owned(), "bad: no_reply".to_owned()]);
         let fitted = table.fitted(36).to_string();
-        assert_eq!(fitted.lines().nth(1), Some("a_channel_w…  1.200e-9  bad: no_reply"));
+        assert_eq!(fitted.lines().nth(1), Some("a_channel_w…  1.200e-9  bad: no_rep…"));
         assert!(fitted.lines().all(|line| line.chars().count() <= 36), "{fitted}");
     }
 }

@@ -107,7 +107,7 @@ async fn scan_says_what_it_would_send_and_sends_nothing_unasked() {
     let (sim, port) = controllers(folder.path());
     let unasked = command(&["scan", "--port", &port]).await;
     assert_eq!(unasked.code(), 2, "{unasked:#?}");
-    for words in ["nothing was sent", "distinct messages", "if nobody answers", "add `--yes`"] {
+    for words in ["nothing was sent", "distinct message", "if nobody answers", "add `--yes`"] {
         assert!(unasked.stderr.contains(words), "`{words}` is missing in {unasked:#?}");
     }
     let dry = command(&["scan", "--port", &port, "--dry-run", "--yes"]).await;
