@@ -168,7 +168,8 @@ async fn ports_and_help() {
     assert!(shown.stdout.contains("no serial ports") || shown.stdout.starts_with("port"), "{shown:#?}");
 
     let help = command(&["--help"]).await;
-    let commands = ["demo", "run", "check", "read", "ports", "devices", "sim", "server", "status"];
+    let commands =
+        ["demo", "run", "check", "read", "ports", "scan", "init", "registers", "devices", "sim", "server", "status"];
     assert_ended(&help, 0, &commands.map(|command| format!("\n  {command} ")).each_ref().map(String::as_str), &[]);
     assert_ended(&command(&["--version"]).await, 0, &[env!("CARGO_PKG_VERSION")], &[]);
     assert_ended(&command(&["rune"]).await, 2, &[], &["run"]);
