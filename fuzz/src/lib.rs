@@ -14,8 +14,11 @@ use std::sync::{Arc, LazyLock};
 
 use mbe_bridge::profile::{Device, Library};
 
+/// What is done with an input.
+pub type Check = fn(&[u8]);
+
 /// Each check with its name, which is that of its target and of its folder under `fuzz/corpus`.
-pub const CHECKS: [(&str, fn(&[u8])); 8] = [
+pub const CHECKS: [(&str, Check); 8] = [
     ("profile", profile),
     ("lab", lab),
     ("pattern", pattern),
