@@ -51,6 +51,8 @@ pub(crate) struct ProfileFile {
     pub(super) params: Places<ParamFile>,
     /// How patient one has to be.
     pub(super) timing: TimingFile,
+    /// Meanings of status codes that several channels share; `quality` refers to them by `codes = "name"`.
+    pub(super) codes: Places<Places<Scalar>>,
     /// How messages are told apart.
     pub(super) framing: Option<Spanned<FramingFile>>,
     /// Messages that are sent once after the link was opened.

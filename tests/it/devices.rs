@@ -398,6 +398,41 @@ fn where_a_modbus_value_lies_may_be_left_to_the_lab() {
     }
 }
 
+#[test]
+fn channels_may_share_the_meanings_of_their_codes() {
+    let body = r#"
+engine = "modbus"
+[codes.state]
+0 = "good"
+1 = "bad:off"
+2 = "uncertain:adjust"
+other = "bad:fault"
+[[channel]]
+id = "value"
+table = "input"
+address = 0
+type = "u16"
+quality = { from = "state", codes = "state", 1 = "bad:asleep" }
+[[channel]]
+id = "state"
+table = "input"
+address = 1
+type = "enum"
+"#;
+    for (state, expected) in [(0, "7"), (1, "\"bad:asleep\""), (2, "\"uncertain:adjust\""), (9, "\"bad:fault\"")] {
+        let profile =
+            with_vector(body, &format!("registers.input.0 = [7, {state}]\nexpect = {{ value = {expected} }}"));
+        assert!(profile.verify().is_empty(), "{}", profile.verify());
+    }
+    let vector = "[[test]]\nsource = \"s\"\nexpect = { value = 1 }\n";
+    let spoilt = body.replace("codes = \"state\"", "codes = \"stat\"");
+    let problems = parse(&format!("{HEAD}{spoilt}{vector}")).map(|_| ()).unwrap_err();
+    assert!(
+        problems.contains("the profile has no `[codes.stat]`") && problems.contains("did you mean `state`?"),
+        "{problems}"
+    );
+}
+
 /// A setting at holding 280 says in which unit the value at input 88 is.
 const UNIT_FAR_AWAY: &str = r#"
 engine = "modbus"

@@ -113,7 +113,7 @@ fn one(
     };
     let single = matches!(&source, Source::Register(register) if register.ty == RegisterType::F32);
     let mut unit = channel.unit.as_ref().map(|unit| compiler.substituted(unit.get_ref()));
-    let decoding = law::decoding(&path, channel, single, &mut unit, compiler);
+    let decoding = law::decoding(&path, channel, &file.codes, single, &mut unit, compiler);
     if let (Sources::Fields(fields), Source::Field { poll, .. }) = (sources, &source) {
         let alien = decoding.needs().find(|name| fields.get(*name) != Some(poll));
         if let Some(name) = alien {

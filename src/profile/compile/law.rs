@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::document::Number;
 use crate::document::Scalar;
 use crate::document::Spanned;
+use crate::document::did_you_mean;
 use crate::model::Reason;
 
 use super::super::Raw;
@@ -15,10 +16,12 @@ use super::super::raw::{FieldRef, is_name};
 use super::super::schema::{CaseFile, ChannelFile, CurveFile, CurveKind, Places};
 use super::Compiler;
 
-/// `single`: whether the raw value is an `f32`, so that a sentinel such as 9.9E9 is compared as one.
+/// `codes`: the meanings that channels share. `single`: whether the raw value is an `f32`, so that a sentinel such as 9.9E9
+/// is compared as one.
 pub(super) fn decoding(
     path: &str,
     file: &ChannelFile,
+    codes: &Places<Places<Scalar>>,
     single: bool,
     unit: &mut Option<String>,
     compiler: &mut Compiler<'_>,
@@ -35,7 +38,7 @@ pub(super) fn decoding(
     Decoding {
         texts: texts(&file.text, compiler),
         sentinels: sentinels(&file.sentinel, single, compiler),
-        quality: file.quality.as_ref().and_then(|quality| quality_map(path, quality, compiler)),
+        quality: file.quality.as_ref().and_then(|quality| quality_map(path, quality, codes, compiler)),
         scaling: if cases.is_empty() || stated { Some(scaling) } else { None },
         cases,
         plausible: file.plausible.as_ref().and_then(|range| plausible(range, compiler)),
@@ -162,16 +165,52 @@ fn one_case(
     Some(Case { when, scaling: law.scaling(compiler) })
 }
 
-fn quality_map(path: &str, quality: &Spanned<Places<Scalar>>, compiler: &mut Compiler<'_>) -> Option<QualityMap> {
-    let mut from = None;
-    let mut codes = Vec::new();
-    let mut other = Verdict::Bad(Reason::named(UNKNOWN_STATUS));
-    for (key, value) in quality.get_ref() {
-        let text = value.get_ref().to_string();
-        if key.get_ref() == "from" {
-            from = field_ref(&text, &value.span(), compiler);
-            continue;
+/// `shared` are the meanings that `codes` of the profile gives names to; a channel's own come before them.
+fn quality_map(
+    path: &str,
+    quality: &Spanned<Places<Scalar>>,
+    shared: &Places<Places<Scalar>>,
+    compiler: &mut Compiler<'_>,
+) -> Option<QualityMap> {
+    let table = quality.get_ref();
+    let from = at(table, "from").and_then(|from| field_ref(&from.get_ref().to_string(), &from.span(), compiler));
+    let (mut codes, mut other) = verdicts(table, compiler);
+    if let Some(named) = at(table, "codes") {
+        let name = named.get_ref().to_string();
+        match at(shared, &name) {
+            Some(meanings) => {
+                let (more, rest) = verdicts(meanings.get_ref(), compiler);
+                codes.extend(more);
+                other = other.or(rest);
+            }
+            None => {
+                let help = did_you_mean(&name, "`[codes]`", shared.keys().map(|known| known.get_ref().as_str()));
+                compiler.error(named.span(), format!("the profile has no `[codes.{name}]`"), help);
+            }
         }
+    }
+    if at(table, "from").is_none() {
+        compiler.missing(
+            &quality.span(),
+            &format!("{path}.quality.from"),
+            "`quality` has no `from`",
+            "from = the field, or the Modbus channel, that holds the status",
+        );
+    }
+    let other = other.unwrap_or_else(|| Verdict::Bad(Reason::named(UNKNOWN_STATUS)));
+    Some(QualityMap { from: from?, codes, other })
+}
+
+fn at<'a, T>(table: &'a Places<T>, name: &str) -> Option<&'a Spanned<T>> {
+    table.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value)
+}
+
+/// What codes mean, and what all others do, if that is said.
+fn verdicts(table: &Places<Scalar>, compiler: &mut Compiler<'_>) -> (Vec<(Raw, Verdict)>, Option<Verdict>) {
+    let mut codes = Vec::new();
+    let mut other = None;
+    for (key, value) in table.iter().filter(|(key, _)| !matches!(key.get_ref().as_str(), "from" | "codes")) {
+        let text = value.get_ref().to_string();
         let Some(verdict) = verdict(&text) else {
             compiler.error(
                 value.span(),
@@ -181,20 +220,12 @@ fn quality_map(path: &str, quality: &Spanned<Places<Scalar>>, compiler: &mut Com
             continue;
         };
         if key.get_ref() == "other" {
-            other = verdict;
+            other = Some(verdict);
         } else {
             codes.push((raw_code(key.get_ref()), verdict));
         }
     }
-    if from.is_none() && !quality.get_ref().keys().any(|key| key.get_ref() == "from") {
-        compiler.missing(
-            &quality.span(),
-            &format!("{path}.quality.from"),
-            "`quality` has no `from`",
-            "from = the field, or the Modbus channel, that holds the status",
-        );
-    }
-    Some(QualityMap { from: from?, codes, other })
+    (codes, other)
 }
 
 fn verdict(text: &str) -> Option<Verdict> {

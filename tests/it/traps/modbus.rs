@@ -147,15 +147,15 @@ async fn silence_is_a_missing_reading_of_that_unit_alone() {
     let booting = instrument("booting", "basf-exactus", &[], 640.0).at_unit(3);
     let sim = on_a_port(vec![instrument("pyro", "basf-exactus", &[], 320.0), booting]);
     sim.fault("booting", Fault::Silence.next(4)).unwrap();
-    let others = EXACTUS
-        .replace("unit = 1", "unit = 2")
-        .replace("pyro", "absent")
-        .replace("\"temperature\"", "\"absent\"")
-        + &EXACTUS.replace("unit = 1", "unit = 3").replace("pyro", "booting").replace("\"temperature\"", "\"booting\"");
-    let reader = reader(&format!("{}{EXACTUS}{others}", link(&sim, "")));
+    let absent = "[[instruments]]\nname = \"absent\"\nprofile = \"eurotherm-ieee\"\nlink = \"bus\"\nunit = 2\nevery = \"50ms\"\n\
+                  channels.process_value = { name = \"absent\" }\n";
+    let booting =
+        EXACTUS.replace("unit = 1", "unit = 3").replace("pyro", "booting").replace("\"temperature\"", "\"booting\"");
+    let others = format!("{absent}{booting}");
+    let reader = reader(&format!("{}{EXACTUS}{others}", link(&sim, "baud = 115200")));
     until(&reader, "temperature", &[Value(320.0)]).await;
     until(&reader, "absent", &[Bad("no_reply")]).await;
-    let settling = [Bad("no_reply"), Bad("unsettled"), Value(640.0)];
+    let settling = [Bad("warming_up"), Bad("no_reply"), Bad("unsettled"), Value(640.0)];
     until(&reader, "booting", &settling).await;
     sim.fault("booting", Fault::WrongUnit.always()).unwrap();
     until(&reader, "booting", &[&settling[..], &[Bad("mismatch")]].concat()).await;
@@ -307,8 +307,6 @@ async fn every_profile_reads_and_none_writes() {
 async fn a_dead_port_of_a_multiplexer_costs_only_itself() {
     let port = |unit: u8, value| instrument(&format!("port_{unit}"), "basf-exactus", &[], value).at_unit(unit);
     let sim = on_a_socket(vec![port(1, 310.0), port(2, 320.0), port(3, 330.0)]);
-    sim.fault("port_2", Fault::Exception(0x0B).always()).unwrap();
-    sim.fault("port_3", Fault::Silence.always()).unwrap();
     let entry = |unit: u8| {
         let name = format!("port_{unit}");
         EXACTUS
@@ -319,15 +317,19 @@ async fn a_dead_port_of_a_multiplexer_costs_only_itself() {
     let entries: String = (1..=3).map(entry).collect();
     let reader = reader(&format!("{}{entries}", link(&sim, "")));
     until(&reader, "port_1_temperature", &[Value(310.0)]).await;
-    until(&reader, "port_2_temperature", &[Bad("exception")]).await;
-    until(&reader, "port_3_temperature", &[Bad("no_reply")]).await;
+    until(&reader, "port_2_temperature", &[Value(320.0)]).await;
+    until(&reader, "port_3_temperature", &[Value(330.0)]).await;
+    sim.fault("port_2", Fault::Exception(0x0B).always()).unwrap();
+    sim.fault("port_3", Fault::Silence.always()).unwrap();
+    until(&reader, "port_2_temperature", &[Value(320.0), Bad("warming_up")]).await;
+    until(&reader, "port_3_temperature", &[Value(330.0), Bad("warming_up")]).await;
     let said = sim.said().len();
     wait_for_more(&sim, said).await;
     until(&reader, "port_1_temperature", &[Value(310.0)]).await;
     sim.clear_faults("port_2").unwrap();
     sim.clear_faults("port_3").unwrap();
-    until(&reader, "port_2_temperature", &[Bad("exception"), Value(320.0)]).await;
-    until(&reader, "port_3_temperature", &[Bad("no_reply"), Value(330.0)]).await;
+    until(&reader, "port_2_temperature", &[Bad("warming_up"), Bad("exception"), Value(320.0)]).await;
+    until(&reader, "port_3_temperature", &[Bad("warming_up"), Bad("no_reply"), Value(330.0)]).await;
     reader.stop().await;
 }
 
