@@ -204,7 +204,7 @@ impl Counted {
                 self.missed += poll.missed;
             }
             Event::Down { why } => bail!("the link went down: {why}"),
-            Event::Opened | Event::Missed { .. } => {}
+            Event::Opened | Event::Missed { .. } | Event::Heard(_) => {}
         }
         Ok(())
     }

@@ -17,6 +17,8 @@ pub struct Budget {
     pub line: Option<LineSettings>,
     /// One row for each poll.
     pub rows: Vec<BudgetRow>,
+    /// Instruments that speak unasked: they cost the link nothing.
+    pub unasked: Vec<Arc<str>>,
 }
 
 /// What one poll costs.
@@ -65,7 +67,14 @@ impl Budget {
                 silence: poll.exchanges.iter().map(|e| frame_silences + e.silence.max(least_idle)).sum(),
             })
             .collect();
-        Self { link: link.into(), line: line.cloned(), rows }
+        Self { link: link.into(), line: line.cloned(), rows, unasked: Vec::new() }
+    }
+
+    /// The same with instruments that speak unasked.
+    #[must_use]
+    pub fn with_unasked(mut self, instruments: impl IntoIterator<Item = Arc<str>>) -> Self {
+        self.unasked.extend(instruments);
+        self
     }
 
     /// The part of the link's time that the plan takes: 1 is all of it.
@@ -143,6 +152,9 @@ impl fmt::Display for Budget {
                  silence {si:>silence$} ms = {ti:>time$} ms every {ev:>every$} ms: {:>5.1} %",
                 row.share() * 100.0,
             )?;
+        }
+        for instrument in &self.unasked {
+            writeln!(f, "  {instrument:<name$}  speaks unasked: nothing is sent, and it costs the link no time")?;
         }
         let share = self.share();
         write!(f, "  {:<name$}  {:.1} % of the link's time", "together", share * 100.0)?;

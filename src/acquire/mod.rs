@@ -1,5 +1,5 @@
 //! Acquisition: one task per link, each on a thread of its own, that asks the instruments of the link when they are due
-//! and stamps what they answer.
+//! and stamps what they answer. A link whose instrument speaks unasked is listened to instead.
 //!
 //! An RS-485 bus is serial by nature, so one task owns each link and no lock exists. It knows neither the network nor the
 //! disk: what it has read leaves through a bounded channel whose reader waits for nothing but the processor. Here is
@@ -9,6 +9,7 @@
 //! stands between a slot and its poll.
 
 mod budget;
+mod listener;
 mod poller;
 mod schedule;
 mod thread;
@@ -101,6 +102,8 @@ pub enum Event {
     },
     /// An instrument was polled.
     Polled(Poll),
+    /// An instrument that speaks unasked was listened to for a while.
+    Heard(Talk),
 }
 
 /// One poll, answered or not.
@@ -129,6 +132,21 @@ pub struct LeftOut {
     pub channels: Vec<ChannelIndex>,
     /// Where that is in the instrument, and its own words: `holding 40: exception 2, illegal data address`.
     pub what: String,
+}
+
+/// What an instrument said unasked within a while; often nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Talk {
+    /// The instrument, counted on this link.
+    pub instrument: usize,
+    /// A sample for every channel that a message feeds, good or bad, and for every one that was silent for too long.
+    pub samples: Vec<Sample>,
+    /// Messages that were understood.
+    pub messages: u64,
+    /// Messages that were spoiled, or that the profile does not describe.
+    pub broken: u64,
+    /// Why nothing was understood, if something should have been.
+    pub failure: Option<Failure>,
 }
 
 /// Why a poll brought less than it should.

@@ -30,13 +30,13 @@ const OUTAGES_TOLD_WITHIN: Duration = Duration::from_secs(60);
 
 /// Owns one link for as long as the thread lives.
 pub(super) struct Poller {
-    settings: Settings,
-    time: TimeBase,
+    pub(super) settings: Settings,
+    pub(super) time: TimeBase,
     pacer: Pacer,
-    reports: mpsc::Sender<Report>,
+    pub(super) reports: mpsc::Sender<Report>,
     stop: CancellationToken,
     connector: Box<dyn Connector>,
-    stations: Vec<Station>,
+    pub(super) stations: Vec<Station>,
     schedule: Schedule,
     opened_before: bool,
     /// How long the opened line has to be quiet after a failure, for which whoever failed is charged.
@@ -55,13 +55,13 @@ pub(super) struct Poller {
 }
 
 /// An instrument and what its poller remembers of it.
-struct Station {
-    instrument: Instrument,
+pub(super) struct Station {
+    pub(super) instrument: Instrument,
     /// Whether `Driver::connect` has succeeded since the link was opened.
     connected: bool,
     /// Since when it has not answered, and whether that was logged: a single lost reply is not.
-    silent_since: Option<Stamp>,
-    told: bool,
+    pub(super) silent_since: Option<Stamp>,
+    pub(super) told: bool,
     /// Whether it has answered since the link was last out of order.
     answered: bool,
     /// Until when silence is no fault: it may just have been switched on.
@@ -71,7 +71,7 @@ struct Station {
 }
 
 /// The reader of the reports is gone: there is nothing left to poll for.
-struct Closed;
+pub(super) struct Closed;
 
 impl Poller {
     pub(super) fn new(
@@ -201,7 +201,7 @@ impl Poller {
     }
 
     /// A port that opens is not yet an instrument that answers: only the answer ends the outage.
-    fn note_answer(&mut self) {
+    pub(super) fn note_answer(&mut self) {
         if let Some(since) = self.down_since.take()
             && self.told.back() == Some(&since)
         {
@@ -212,6 +212,10 @@ impl Poller {
 
     /// Polls what is due until the link has to be opened again.
     async fn poll_until_lost(&mut self, bus: &mut Bus) -> Result<Lost, Closed> {
+        let speaker = self.stations.iter().position(|station| station.instrument.driver.listens());
+        if let Some(speaker) = speaker {
+            return self.listen_until_lost(bus, speaker).await;
+        }
         for station in &mut self.stations {
             station.connected = false;
         }
@@ -332,14 +336,14 @@ impl Poller {
 }
 
 /// Why polling stopped.
-struct Lost {
+pub(super) struct Lost {
     /// What was said of the link itself; none where only an exchange failed and a fresh connection is wanted.
-    why: Option<String>,
+    pub(super) why: Option<String>,
     /// Whether anything was answered since the link was opened: then it is opened again at once.
-    after_answers: bool,
+    pub(super) after_answers: bool,
     /// The peer had closed the connection between two polls, as device servers and gateways do with idle ones. That is no
     /// fault: the link is opened again at once, once for each slot, and the slot is polled there.
-    renewal: bool,
+    pub(super) renewal: bool,
 }
 
 impl Station {

@@ -55,6 +55,7 @@ fn driver(channels: usize, answer: impl Fn(usize) -> Polled + Send + 'static) ->
     driver.expect_polls().return_const(vec![poll]);
     driver.expect_connect().returning(|_| Ok(()));
     driver.expect_left_out().returning(Vec::new);
+    driver.expect_listens().return_const(false);
     let number = AtomicUsize::new(0);
     driver.expect_poll().returning(move |_, _| answer(number.fetch_add(1, Ordering::SeqCst)));
     driver
@@ -206,6 +207,7 @@ async fn a_port_that_is_gone_is_opened_again_and_nothing_is_stamped_meanwhile() 
             Event::Missed { .. } => continue,
             Event::Polled(poll) if poll.failure.is_some() => "failed",
             Event::Polled(_) => "polled",
+            Event::Heard(_) => "heard",
         });
     }
     assert_eq!(story, ["opened", "polled", "failed", "down", "opened", "polled"]);
@@ -524,7 +526,7 @@ async fn a_renewed_connection_is_a_new_one_to_the_instrument_too_and_is_prepared
     let mut values = Vec::new();
     while values.len() < 4 {
         match running.next().await.event {
-            Event::Opened | Event::Missed { .. } => {}
+            Event::Opened | Event::Missed { .. } | Event::Heard(_) => {}
             Event::Polled(poll) => values.extend(poll.samples.into_iter().map(|sample| sample.outcome)),
             Event::Down { why } => panic!("{why}"),
         }

@@ -12,7 +12,7 @@ use super::links;
 use crate::acquire::{Event, LeftOut, Report};
 use crate::config::Config;
 use crate::live;
-use crate::live::{Board, PollNote};
+use crate::live::{Board, HeardNote, PollNote};
 use crate::model::{Counts, Mark, Stamp, TimeBase};
 use crate::mux::Aligner;
 use crate::runs::Batch;
@@ -116,6 +116,20 @@ impl<R: Recorder> Flow<R> {
                     self.board.left_out(number(poll.instrument), left_out.iter().map(live).collect());
                 }
                 for sample in &poll.samples {
+                    self.aligner.push(sample);
+                }
+            }
+            Event::Heard(talk) => {
+                self.board.heard(
+                    number(talk.instrument),
+                    &HeardNote {
+                        samples: &talk.samples,
+                        messages: talk.messages,
+                        broken: talk.broken,
+                        failure: talk.failure.as_ref().map(|failure| (&failure.reason, failure.words.as_str())),
+                    },
+                );
+                for sample in &talk.samples {
                     self.aligner.push(sample);
                 }
             }

@@ -155,7 +155,9 @@ pub fn budgets(config: &Config) -> Vec<Budget> {
                 })
                 .collect();
             let protocol = protocol(config, &link.transport, &instruments);
-            Budget::of(&link.name, line, protocol, polls.iter().map(|(name, poll)| (name, poll)))
+            let unasked = instruments.iter().filter_map(|number| config.instruments.get(*number));
+            let unasked = unasked.filter(|instrument| driver(instrument).listens()).map(|i| Arc::clone(&i.name));
+            Budget::of(&link.name, line, protocol, polls.iter().map(|(name, poll)| (name, poll))).with_unasked(unasked)
         })
         .collect()
 }

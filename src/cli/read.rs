@@ -136,8 +136,12 @@ pub(super) fn table(snapshot: &Snapshot) -> Table {
         let (value, quality) = value_and_quality(live);
         let instrument = snapshot.instruments.iter().find(|instrument| instrument.name == live.channel.instrument);
         let link = instrument.and_then(|instrument| snapshot.links.get(instrument.link));
+        let rate = instrument.and_then(|instrument| instrument.speech.as_ref()?.rate);
         let place = match link {
-            Some(link) if link.state == LinkState::Open => live.channel.instrument.to_string(),
+            Some(link) if link.state == LinkState::Open => match rate {
+                Some(rate) => format!("{} ({rate:.1} messages/s)", live.channel.instrument),
+                None => live.channel.instrument.to_string(),
+            },
             Some(link) => format!("{} (link `{}` is not open)", live.channel.instrument, link.name),
             None => live.channel.instrument.to_string(),
         };

@@ -70,6 +70,17 @@ fn show(status: &Value) {
         ]);
     }
     print(table);
+    for instrument in at("/instruments").as_array().into_iter().flatten() {
+        let Some(speech) = instrument.get("speech") else { continue };
+        let of = |key: &str| speech.get(key).unwrap_or(&Value::Null);
+        let rate = of("rate").as_f64().map(|rate| format!(" ({rate:.1} a second)")).unwrap_or_default();
+        print(format_args!(
+            "`{}` speaks unasked: {} messages{rate}, {} broken",
+            text(instrument.get("name").unwrap_or(&Value::Null)),
+            of("messages"),
+            of("broken"),
+        ));
+    }
     let run = |key: &str| at("/run").get(key).unwrap_or(&Value::Null);
     print(format_args!(
         "read {} = recorded {} + bad {} + decimated {} + late {} + unrecorded {} + waiting {}",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::link::Fault;
 use crate::model::Reason;
+use crate::profile::Mismatch;
 
 /// Why an exchange brought no reading.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,12 @@ pub enum Error {
         /// What was expected.
         what: String,
     },
+    /// A message that came unasked and is spoiled, or none that the profile describes.
+    #[error("a message is not as the profile describes it: {0}")]
+    Misheard(Mismatch),
+    /// An instrument that speaks unasked has been silent for longer than its profile allows.
+    #[error("nothing was heard for more than {} s; it speaks unasked: is it on, is its stream?", .0.as_secs_f64())]
+    Stale(Duration),
     /// The device refuses the request.
     #[error("the device answers with exception {code}: {what}")]
     Exception {
@@ -105,9 +112,12 @@ impl Error {
         match self {
             // The gateway speaks, the device behind it does not: that is silence in other words.
             Self::Exception { code, .. } if GATEWAY_FAILURES.contains(code) => Recovery::Resync,
-            Self::Exception { .. } | Self::ReadOnly { .. } | Self::Count { .. } | Self::Protocol => {
-                Recovery::SkipReading
-            }
+            Self::Exception { .. }
+            | Self::ReadOnly { .. }
+            | Self::Count { .. }
+            | Self::Protocol
+            | Self::Misheard(_)
+            | Self::Stale(_) => Recovery::SkipReading,
             Self::NoReply(_)
             | Self::Truncated { .. }
             | Self::Checksum
@@ -135,6 +145,8 @@ impl Error {
             Self::NoReply(_) => Reason::NO_REPLY,
             Self::Truncated { .. } | Self::Malformed { .. } => Reason::MALFORMED,
             Self::Checksum => Reason::CHECKSUM,
+            Self::Misheard(why) => why.reason(),
+            Self::Stale(_) => Reason::STALE,
             Self::Echo => Reason::ECHO,
             Self::Mismatch { .. } => Reason::MISMATCH,
             Self::Exception { .. } | Self::ReadOnly { .. } | Self::Count { .. } | Self::Protocol => Reason::EXCEPTION,

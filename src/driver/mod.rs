@@ -2,7 +2,7 @@
 //!
 //! A driver speaks for one instrument. It borrows the link's [`Bus`] for each exchange, never keeps it, and may be dropped
 //! at any await: the wire then knows that it is dirty, and the next exchange settles it first. Drivers do not stamp time,
-//! do not retry and do not schedule: the poller does.
+//! do not retry and do not schedule: the poller does. What an instrument says unasked has the instant of its first byte.
 //!
 //! Invariants:
 //! - A late answer is never taken for the answer to the next question: see [`Wire::accept`](crate::link::Wire::accept) for
@@ -10,12 +10,14 @@
 //! - No Modbus function that writes can be encoded here.
 
 mod bus;
+mod ear;
 mod error;
+mod listen;
+mod message;
 pub mod modbus;
 #[cfg(unix)]
 #[cfg(test)]
 mod tests;
-mod text;
 
 use std::time::Duration;
 
@@ -27,8 +29,9 @@ use crate::profile::DeviceEngine;
 
 pub use bus::{Bus, Protocol};
 pub use error::{Error, Recovery};
+pub use listen::ListenDriver;
+pub use message::MessageDriver;
 pub use modbus::ModbusDriver;
-pub use text::TextDriver;
 
 #[cfg(unix)]
 #[cfg(test)]
@@ -47,6 +50,13 @@ pub trait Driver: Send {
     /// Carries out one poll. Bounded in time by the profile's `timing.reply` for each exchange.
     async fn poll(&mut self, bus: &mut Bus, poll: usize) -> Polled;
 
+    /// Whether the instrument speaks unasked: then it has no polls and is listened to, all the time.
+    fn listens(&self) -> bool;
+
+    /// Listens until something was said, or until `until`, and returns soon after; more may have been said by then. Bytes
+    /// that come between two calls are not lost.
+    async fn listen(&mut self, bus: &mut Bus, until: Instant) -> Listened;
+
     /// What the device refuses to give and is left out of its requests for now, for its status.
     fn left_out(&self) -> Vec<LeftOut>;
 }
@@ -60,10 +70,13 @@ pub struct LeftOut {
     pub what: String,
 }
 
-/// The driver for a device. `unit` is its Modbus address; text devices have theirs in their messages.
+/// The driver for a device. `unit` is its Modbus address; others have theirs in their messages.
 pub fn driver(device: Device, unit: u8) -> Box<dyn Driver> {
     match &device.engine {
-        DeviceEngine::Messages(text) => Box::new(TextDriver::new(text.clone(), &device)),
+        DeviceEngine::Messages(messages) if messages.listens() => {
+            Box::new(ListenDriver::new(messages.clone(), &device))
+        }
+        DeviceEngine::Messages(messages) => Box::new(MessageDriver::new(messages.clone(), &device)),
         DeviceEngine::Modbus(modbus) => Box::new(ModbusDriver::new(modbus.clone(), device, unit)),
     }
 }
@@ -109,5 +122,40 @@ pub struct Exchange {
     /// When the answer was complete.
     pub answered: Instant,
     /// What the answer says. All of it shares one time.
+    pub readings: Vec<Reading>,
+}
+
+/// What was said unasked. What was not said in time is in it too.
+#[derive(Debug)]
+pub struct Listened {
+    /// In the order of their times.
+    pub said: Vec<Said>,
+    /// Messages that were understood.
+    pub messages: u64,
+    /// Messages that were spoiled, or that the profile does not describe.
+    pub broken: u64,
+    /// Bytes that belonged to no message.
+    pub skipped: u64,
+    /// No message that is still to come began before this.
+    pub watermark: Instant,
+    /// Why nothing was understood, or that the link is lost. None where nothing was said at all.
+    pub failure: Option<Error>,
+}
+
+impl Listened {
+    /// Nothing so far.
+    pub fn nothing() -> Self {
+        Self { said: Vec::new(), messages: 0, broken: 0, skipped: 0, watermark: Instant::now(), failure: None }
+    }
+}
+
+/// One message, or the lack of one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// When its first byte came.
+    pub at: Instant,
+    /// How much earlier that may have been.
+    pub uncertainty: Duration,
+    /// What it says.
     pub readings: Vec<Reading>,
 }

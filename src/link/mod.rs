@@ -10,9 +10,11 @@
 //! - No call waits for the kernel to drain a port; the time of the last bit out is computed from the baud rate.
 //! - A wire is dirty from before the first byte of a question until [`Wire::accept`]. Dropping a future half-way leaves it
 //!   dirty, and [`Wire::begin`] settles a dirty wire before anything is asked.
+//! - What comes unasked is read with [`Wire::hear`], which knows for each byte when it can have come.
 
 mod doubt;
 mod error;
+mod hear;
 #[cfg(target_os = "linux")]
 mod ioctl;
 mod limit;
@@ -35,6 +37,7 @@ use crate::model::Transport;
 use traced::TracedConnector;
 
 pub use error::{Error, Fault};
+pub use hear::Arrival;
 pub use limit::Limit;
 pub use pace::Pacer;
 pub use serial::SerialConnector;

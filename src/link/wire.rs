@@ -62,12 +62,12 @@ enum Trust {
 
 /// An opened link.
 pub struct Wire {
-    stream: Box<dyn Stream>,
-    settings: WireSettings,
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) settings: WireSettings,
     pacer: Pacer,
     trace: Option<Trace>,
     /// Ends waits for bytes.
-    limit: Limit,
+    pub(super) limit: Limit,
     /// Bytes received and not consumed.
     received: Vec<u8>,
     trust: Trust,
@@ -78,7 +78,9 @@ pub struct Wire {
     /// The party being asked.
     party: u16,
     asked: Instant,
-    heard: Instant,
+    pub(super) heard: Instant,
+    /// When the line held no byte that was not read; kept by [`Wire::hear`] only.
+    pub(super) emptied: Instant,
     /// When the last byte out will have left the line, or the last byte in came.
     last_byte: Instant,
     discarded: u64,
@@ -105,6 +107,7 @@ impl Wire {
             party: 0,
             asked: now,
             heard: now,
+            emptied: now,
             last_byte: now,
             discarded: 0,
             unheard: 0,
@@ -350,12 +353,17 @@ impl Wire {
         if bytes.is_empty() {
             return Poll::Ready(Err(hung_up()));
         }
+        self.note_in(bytes);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes note of bytes that came just now.
+    pub(super) fn note_in(&mut self, bytes: &[u8]) {
         self.heard = Instant::now();
         self.last_byte = self.heard;
         self.unheard = 0;
         self.traced(Seen::In(bytes));
         self.received.extend_from_slice(bytes);
-        Poll::Ready(Ok(()))
     }
 
     /// Reads into [`Self::received`], for a stack that owns the wire.
@@ -385,11 +393,11 @@ impl Wire {
         }
     }
 
-    fn check_there(&self) -> Result<(), Fault> {
+    pub(super) fn check_there(&self) -> Result<(), Fault> {
         if self.gone { Err(Fault::Gone(hung_up())) } else { Ok(()) }
     }
 
-    fn lost(&mut self, error: io::Error) -> Fault {
+    pub(super) fn lost(&mut self, error: io::Error) -> Fault {
         self.note_loss(&error);
         Fault::Gone(error)
     }

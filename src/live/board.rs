@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{
-    ChannelLive, Failing, InstrumentLive, LeftOut, Limits, LinkLive, LinkState, PlatformLive, RunLive, Snapshot,
+    ChannelLive, Failing, InstrumentLive, LeftOut, Limits, LinkLive, LinkState, PlatformLive, RunLive, Snapshot, Speech,
 };
 use crate::model::{Channel, ClockReading, Reason, Sample, TimeBase};
 
@@ -42,6 +42,19 @@ pub struct PollNote<'a> {
     /// Slots that go unused.
     pub missed: u64,
     /// What failed, in one word and in many.
+    pub failure: Option<(&'a Reason, &'a str)>,
+}
+
+/// What a while of listening tells the board.
+#[derive(Debug)]
+pub struct HeardNote<'a> {
+    /// Every sample of it.
+    pub samples: &'a [Sample],
+    /// Messages that were understood.
+    pub messages: u64,
+    /// Messages that were not.
+    pub broken: u64,
+    /// What is wrong with the instrument, in one word and in many.
     pub failure: Option<(&'a Reason, &'a str)>,
 }
 
@@ -124,6 +137,31 @@ impl Board {
                 let since = live.failing.as_ref().map_or(now, |failing| failing.since);
                 Failing { since, reason: reason.clone(), words: words.to_owned() }
             });
+        }
+        for sample in note.samples {
+            if let Some(live) = state.channels.get_mut(sample.channel.0) {
+                live.note(sample);
+            }
+        }
+    }
+
+    /// Notes what an instrument that speaks unasked has said within a while.
+    pub fn heard(&self, instrument: usize, note: &HeardNote<'_>) {
+        let now = self.time.now();
+        let mut state = self.lock();
+        if let Some(live) = state.instruments.get_mut(instrument) {
+            let speech = live.speech.get_or_insert_with(|| Speech::new(now));
+            speech.note(note.messages, note.broken, now);
+            if note.messages > 0 {
+                live.answered_at = Some(now);
+            }
+            live.failed += note.broken;
+            if let Some((reason, words)) = note.failure {
+                let since = live.failing.as_ref().map_or(now, |failing| failing.since);
+                live.failing = Some(Failing { since, reason: reason.clone(), words: words.to_owned() });
+            } else if note.messages > 0 {
+                live.failing = None;
+            }
         }
         for sample in note.samples {
             if let Some(live) = state.channels.get_mut(sample.channel.0) {

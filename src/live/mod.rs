@@ -5,6 +5,7 @@
 
 mod board;
 mod number;
+mod speech;
 mod taps;
 
 use std::collections::VecDeque;
@@ -13,8 +14,9 @@ use std::time::Duration;
 
 use crate::model::{Channel, ChannelIndex, ClockReading, Counts, Finite, Outcome, Reason, Stamp};
 
-pub use board::{Board, PollNote};
+pub use board::{Board, HeardNote, PollNote};
 pub use number::number;
+pub use speech::Speech;
 pub use taps::{NoWatch, Tap, Taps, Watch};
 
 /// Everything at one moment.
@@ -90,6 +92,8 @@ pub struct InstrumentLive {
     pub round_trip: Option<Duration>,
     /// How long after its slot the last poll began.
     pub late_by: Duration,
+    /// What it says unasked; none for one that is asked.
+    pub speech: Option<Speech>,
     /// What it refuses to give.
     pub left_out: Vec<LeftOut>,
 }
@@ -118,6 +122,7 @@ impl InstrumentLive {
             round_trip: None,
             late_by: Duration::ZERO,
             left_out: Vec::new(),
+            speech: None,
         }
     }
 }

@@ -48,6 +48,8 @@ struct Instrument {
     round_trip: Option<f64>,
     late_by: f64,
     left_out: Vec<LeftOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speech: Option<Speech>,
 }
 
 /// What an instrument refuses to give: the channels without a value, and where and why.
@@ -55,6 +57,14 @@ struct Instrument {
 struct LeftOut {
     channels: Vec<String>,
     what: String,
+}
+
+/// What an instrument says unasked.
+#[derive(Debug, Serialize)]
+struct Speech {
+    messages: u64,
+    broken: u64,
+    rate: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -203,6 +213,11 @@ impl Instrument {
             round_trip: live.round_trip.map(|round_trip| round_trip.as_secs_f64()),
             late_by: live.late_by.as_secs_f64(),
             left_out: live.left_out.iter().map(|left_out| LeftOut::of(left_out, snapshot)).collect(),
+            speech: live.speech.as_ref().map(|speech| Speech {
+                messages: speech.messages,
+                broken: speech.broken,
+                rate: speech.rate,
+            }),
         }
     }
 }

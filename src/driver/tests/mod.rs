@@ -6,8 +6,8 @@
 mod fast;
 mod faults;
 mod late;
+mod message;
 mod plan;
-mod text;
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ use crate::profile::Timing;
 pub(crate) use plan::modbus_unit;
 
 use super::modbus::Read;
-use super::{Bus, Error, Protocol, Recovery, TextDriver};
+use super::{Bus, Error, MessageDriver, Protocol, Recovery};
 
 /// A pseudo-terminal: the peer's end, the slave end that keeps it open, and a connector to it.
 pub(super) struct Pty {
@@ -180,9 +180,9 @@ pub(super) fn text_steps(steps: Vec<Step>, terminator: &[u8], reply_ms: u64) -> 
     Device { profile: "test".into(), timing: timing(reply_ms), engine: DeviceEngine::Messages(text), channels }
 }
 
-pub(super) fn text_driver(device: &Device) -> TextDriver {
+pub(super) fn text_driver(device: &Device) -> MessageDriver {
     let DeviceEngine::Messages(text) = &device.engine else { panic!("{device:?}") };
-    TextDriver::new(text.clone(), device)
+    MessageDriver::new(text.clone(), device)
 }
 
 /// The values of the only exchange of poll 0.

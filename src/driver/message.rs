@@ -3,66 +3,75 @@
 //! A reply has to be what the profile describes, to the last character. Whatever else comes in is skipped while there is
 //! time (unasked messages, noise) and reported if nothing better follows.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, sleep};
 
 use crate::link::Wire;
 use crate::model::Reading;
+use crate::profile::Alphabet;
 use crate::profile::Cut;
 use crate::profile::Device;
 use crate::profile::DeviceChannel;
 use crate::profile::End;
 use crate::profile::Fields;
+use crate::profile::Framing;
 use crate::profile::MessageDevice;
 use crate::profile::Misfit;
 use crate::profile::Mismatch;
+use crate::profile::Pattern;
 use crate::profile::Source;
 use crate::profile::Step;
 use crate::profile::Timing;
 
-use super::{Bus, Driver, Error, Exchange, ExchangeSize, LeftOut, PollSpec, Polled};
+use super::{Bus, Driver, Error, Exchange, ExchangeSize, LeftOut, Listened, PollSpec, Polled};
 
 /// Replies carry no address that a machine could rely on: all instruments of a link are one party.
 const PARTY: u16 = 0;
 
+/// The bytes of one reply may come so far apart: an adapter holds the last ones back for its latency timer, 16 ms with FTDI's
+/// as they come. Source: FTDI AN232B-04, "Small amounts of data and end of buffer conditions".
+const SCATTERED: Duration = Duration::from_millis(20);
+
 /// Speaks for one instrument that is asked.
 #[derive(Debug)]
-pub struct TextDriver {
+pub struct MessageDriver {
     messages: MessageDevice,
     timing: Timing,
     channels: Vec<DeviceChannel>,
     specs: Vec<PollSpec>,
 }
 
-impl TextDriver {
+impl MessageDriver {
     /// A driver for this device.
     pub fn new(messages: MessageDevice, device: &Device) -> Self {
-        let fed_by = |channel: &DeviceChannel, poll| matches!(&channel.source, Source::Field { poll: from, .. } if *from == poll);
         let specs = messages.polls.iter().enumerate().map(|(place, poll)| PollSpec {
             every: poll.every,
-            channels: (0..)
-                .zip(&device.channels)
-                .filter(|(_, channel)| fed_by(channel, place))
-                .map(|(at, _)| at)
-                .collect(),
-            exchanges: poll.steps.iter().map(|step| size(step, messages.framing.overhead(), &device.timing)).collect(),
+            channels: fed_by(&device.channels, place),
+            exchanges: poll.steps.iter().map(|step| size(step, &messages.framing, &device.timing)).collect(),
         });
         let specs = specs.collect();
         Self { messages, timing: device.timing, channels: device.channels.clone(), specs }
     }
+}
 
-    fn readings(&self, poll: usize, fields: &Fields) -> Vec<Reading> {
-        let spec = self.specs.get(poll);
-        let channels = spec.into_iter().flat_map(|spec| &spec.channels);
-        let reading = |index: &usize| {
-            let channel = self.channels.get(*index)?;
-            Some(Reading { channel: *index, outcome: channel.read(fields) })
-        };
-        channels.filter_map(reading).collect()
-    }
+/// The channels that a poll, or a message that comes unasked, feeds.
+pub(super) fn fed_by(channels: &[DeviceChannel], place: usize) -> Vec<usize> {
+    let fed = |channel: &DeviceChannel| matches!(&channel.source, Source::Field { poll, .. } if *poll == place);
+    (0..).zip(channels).filter(|(_, channel)| fed(channel)).map(|(at, _)| at).collect()
+}
+
+/// What the fields of a message say of the channels that it feeds.
+pub(super) fn readings(channels: &[DeviceChannel], fed: &[usize], fields: &Fields) -> Vec<Reading> {
+    let reading = |index: &usize| {
+        let channel = channels.get(*index)?;
+        Some(Reading { channel: *index, outcome: channel.read(fields) })
+    };
+    fed.iter().filter_map(reading).collect()
 }
 
 #[async_trait::async_trait]
-impl Driver for TextDriver {
+impl Driver for MessageDriver {
     fn polls(&self) -> &[PollSpec] {
         &self.specs
     }
@@ -85,11 +94,20 @@ impl Driver for TextDriver {
         };
         match (Talk { wire, messages: &self.messages, timing: &self.timing }).all(&steps).await {
             Ok((asked, answered, fields)) => {
-                let readings = self.readings(poll, &fields);
+                let fed = self.specs.get(poll).map_or(&[][..], |spec| &spec.channels);
+                let readings = readings(&self.channels, fed, &fields);
                 Polled { exchanges: vec![Exchange { asked, answered, readings }], failure: None }
             }
             Err(error) => failed(error),
         }
+    }
+
+    fn listens(&self) -> bool {
+        false
+    }
+
+    async fn listen(&mut self, _: &mut Bus, _: Instant) -> Listened {
+        Listened { failure: Some(Error::Protocol), ..Listened::nothing() }
     }
 
     fn left_out(&self) -> Vec<LeftOut> {
@@ -97,20 +115,32 @@ impl Driver for TextDriver {
     }
 }
 
-fn size(step: &Step, overhead: usize, timing: &Timing) -> ExchangeSize {
+fn size(step: &Step, framing: &Framing, timing: &Timing) -> ExchangeSize {
+    let looked_at = |pattern: &Pattern| match framing.idle() {
+        Some(idle) => idle.max(SCATTERED),
+        None if is_unmarked(framing, pattern) => SCATTERED,
+        None => Duration::ZERO,
+    };
     ExchangeSize {
         request: step.send.as_ref().map_or(0, Vec::len),
-        reply: step.expect.as_ref().map_or(0, |pattern| pattern.longest() + overhead),
+        reply: step.expect.as_ref().map_or(0, |pattern| pattern.longest() + framing.overhead()),
         turnaround: timing.turnaround,
-        silence: timing.gap,
+        silence: step.expect.as_ref().map_or(Duration::ZERO, looked_at).max(timing.gap),
     }
 }
 
+/// Whether nothing but its length tells a reply: no terminator, no checksum, no byte that only begins a message. Any stray
+/// byte before it makes another number of it.
+fn is_unmarked(framing: &Framing, pattern: &Pattern) -> bool {
+    let sized = matches!(framing.end, End::Fixed(_) | End::Length { .. } | End::Pattern);
+    sized && framing.escape.is_none() && !pattern.has_checksum()
+}
+
 /// The steps of one poll on the wire.
-struct Talk<'a> {
-    wire: &'a mut Wire,
-    messages: &'a MessageDevice,
-    timing: &'a Timing,
+pub(super) struct Talk<'a> {
+    pub(super) wire: &'a mut Wire,
+    pub(super) messages: &'a MessageDevice,
+    pub(super) timing: &'a Timing,
 }
 
 impl Talk<'_> {
@@ -145,8 +175,29 @@ impl Talk<'_> {
         Ok((asked, answered, fields))
     }
 
+    /// Carries out the steps where the instrument speaks all the time: such a line never falls quiet, and what comes in
+    /// between is no late answer.
+    pub(super) async fn amid_speech(&mut self, steps: &[&Step]) -> Result<(), Error> {
+        for step in steps {
+            if let Some(send) = &step.send {
+                self.wire.ask(PARTY, send).await?;
+            }
+            if step.expect.is_some() {
+                self.reply(step).await?;
+            }
+            if !step.wait.is_zero() {
+                sleep(step.wait).await;
+            }
+        }
+        Ok(())
+    }
+
     async fn accept(&mut self) -> Result<(), Error> {
-        let stray = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, 0 | b'\r' | b'\n'));
+        // Between lines of text these mean nothing. In a frame any byte may be a number.
+        let stray = match self.messages.alphabet {
+            Alphabet::Text => |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, 0 | b'\r' | b'\n')),
+            Alphabet::Bytes => |bytes: &[u8]| bytes.is_empty(),
+        };
         Ok(self.wire.accept(self.timing.reply, stray).await?)
     }
 
@@ -172,19 +223,24 @@ impl Talk<'_> {
             let echoes = !sent.is_empty() && received.starts_with(sent);
             match cut {
                 Cut::Message { taken, .. } if taken <= sent.len() && echoes => return Err(Error::Echo),
+                Cut::Message { taken, fields, .. } if is_unmarked(framing, pattern) => {
+                    if let Some(odd) = odd {
+                        return Err(odd);
+                    }
+                    self.alone(taken, sent).await?;
+                    return Ok(fields);
+                }
                 Cut::Message { taken, fields, .. } => {
                     self.wire.consume(taken);
-                    // Without terminator or checksum, a byte too many makes the place of the others doubtful.
-                    if matches!(framing.end, End::Pattern) && !self.wire.received().is_empty() {
-                        let shown = self.messages.shown(self.wire.received());
-                        return Err(Error::Malformed { shown, what: "more bytes than the reply has".to_owned() });
-                    }
                     return Ok(fields);
                 }
                 Cut::Broken { .. } if echoes => return Err(Error::Echo),
                 Cut::Broken { skip, why } => {
                     let seen = received.get(..skip).unwrap_or_default();
-                    odd = Some(self.odd(seen, &why));
+                    // A frame whose checksum is wrong is tried again from each of its bytes on, which says no more of it.
+                    if !matches!(odd, Some(Error::Checksum)) {
+                        odd = Some(self.odd(seen, &why));
+                    }
                     self.wire.skip(skip);
                     continue;
                 }
@@ -195,19 +251,37 @@ impl Talk<'_> {
                 Cut::More => {}
             }
             // After a complete message that is not the reply, a silent line has nothing more to say.
-            let until = match framing.idle().filter(|_| !self.wire.received().is_empty() && !silent) {
-                Some(idle) => deadline.min(self.wire.heard() + idle),
+            let idle = framing.idle().filter(|_| !self.wire.received().is_empty() && !silent);
+            let idle = idle.map(|idle| idle.max(SCATTERED));
+            let until = match idle {
+                Some(idle) => (self.wire.heard() + idle).min(deadline + idle),
                 None if odd.is_some() => deadline.min(self.wire.heard() + self.wire.quiet()),
                 None => deadline,
             };
             if self.wire.more(until).await? {
                 silent = false;
-            } else if framing.idle().is_some() && !self.wire.received().is_empty() && !silent {
+            } else if idle.is_some_and(|idle| Instant::now() >= self.wire.heard() + idle) {
                 silent = true;
             } else {
                 return Err(odd.unwrap_or_else(|| self.silence()));
             }
         }
+    }
+
+    /// Makes sure that nothing follows a reply that only its length tells: with a byte too many, the place of the others is
+    /// doubtful. The reply is as old as it is.
+    async fn alone(&mut self, taken: usize, sent: &[u8]) -> Result<(), Error> {
+        let heard = self.wire.heard();
+        while self.wire.received().len() == taken && self.wire.more(heard + SCATTERED).await? {}
+        if self.wire.received().len() > taken {
+            if !sent.is_empty() && self.wire.received().starts_with(sent) {
+                return Err(Error::Echo);
+            }
+            let shown = self.messages.shown(self.wire.received());
+            return Err(Error::Malformed { shown, what: "more bytes than the reply has".to_owned() });
+        }
+        self.wire.consume(taken);
+        Ok(())
     }
 
     /// What a message that is not the reply means, if nothing better follows.
