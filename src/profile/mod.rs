@@ -48,4 +48,4 @@ pub use raw::{FieldRef, Fields, Raw};
 pub use register::{Order, Register, RegisterError, RegisterType, Table};
 pub use schema::{ParamType, Says, Status};
 pub(crate) use schema::{ParityWord, ProfileFile};
-pub use text::{TextError, printable};
+pub use text::{TextError, bytes_of, printable};

@@ -92,6 +92,11 @@ pub enum TextError {
     Regex(String),
 }
 
+/// The bytes of a text with control tokens, which has neither parameters nor fields: `#XI1<CR>`.
+pub fn bytes_of(text: &str) -> Result<Vec<u8>, TextError> {
+    super::pattern::text_message(text, None).map(|(bytes, _)| bytes)
+}
+
 /// One piece of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {

@@ -1,43 +1,42 @@
-//! The instruments of one line: who answers what, and which faults strike.
+//! The instruments of one line: who answers what, who speaks unasked, and the record of what was said.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::model::Outcome;
-use crate::profile::{DeviceChannel, DeviceEngine};
+use crate::profile::DeviceEngine;
 
-use super::fault::{Fault, Faults};
-use super::framing::{Request, mbap_frame, rtu_frame};
-use super::instrument::{Answer, Shown, SimInstrument};
+use super::Error;
+use super::bay::{Bay, Now};
+use super::framing::Request;
+use super::instrument::SimInstrument;
 use super::line::Speech;
+use super::message::{self, Known};
+use super::pace::Pace;
+use super::replay::{Player, Tape};
 use super::said::{Record, Said};
-use super::text::Heard;
-use super::{Error, Scenario, Signal, modbus, text};
+
+/// How often an instrument speaks unasked that was not told how often.
+const USUAL_PERIOD: Duration = Duration::from_millis(100);
 
 /// All instruments of a line.
 #[derive(Debug)]
 pub(super) struct Bench {
     started: Instant,
+    /// When the instruments were switched on, or the port came back.
+    powered: Instant,
+    /// Whether a character has arrived since.
+    spoken_to: bool,
     bays: Vec<Bay>,
+    /// A trace that is played instead of instruments.
+    tape: Option<Tape>,
+    /// What somebody wants to be said at once.
+    prompted: VecDeque<Outgoing>,
     pub(super) record: Record,
 }
 
-/// One instrument with everything that changes.
-#[derive(Debug)]
-pub(super) struct Bay {
-    pub(super) instrument: SimInstrument,
-    signals: Vec<Signal>,
-    set: BTreeMap<usize, Shown>,
-    turn: Option<text::Turn>,
-    pub(super) faults: Faults,
-    /// Requests that it was asked.
-    pub(super) polls: u64,
-    /// Requests that would have changed it. It refuses them.
-    pub(super) writes: u64,
-}
-
-/// What the line carries in answer to a request.
+/// What the line carries in answer to a request, or unasked.
 #[derive(Debug)]
 pub(super) enum Reply {
     /// Bytes, from some time after the end of the request.
@@ -57,6 +56,8 @@ pub(super) struct Outgoing {
     /// What they say; the times are filled in when they go.
     pub(super) said: Vec<(Arc<str>, Outcome)>,
     pub(super) instrument: Arc<str>,
+    /// The place of the instrument whose answer it is, if it is one.
+    pub(super) bay: Option<usize>,
     pub(super) intact: bool,
 }
 
@@ -71,18 +72,53 @@ pub(super) enum Spread {
     Pause(Duration),
 }
 
+/// When something went over the line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// When the first byte of the request came; the time of the first byte of what nobody asked for.
+    pub(super) request_received: Instant,
+    /// Just before its first byte.
+    pub(super) first_byte: Instant,
+    /// Just before its last byte.
+    pub(super) last_byte: Instant,
+}
+
+impl Outgoing {
+    /// Bytes that say nothing of any channel.
+    pub(super) fn unasked(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            delay: Duration::ZERO,
+            spread: Spread::None,
+            said: Vec::new(),
+            instrument: "".into(),
+            bay: None,
+            intact: false,
+        }
+    }
+}
+
 impl Bench {
     pub(super) fn new(instruments: Vec<SimInstrument>, keep: usize) -> Self {
-        let bay = |instrument: SimInstrument| Bay {
-            signals: instrument.signals(),
-            instrument,
-            set: BTreeMap::new(),
-            turn: None,
-            faults: Faults::default(),
-            polls: 0,
-            writes: 0,
-        };
-        Self { started: Instant::now(), bays: instruments.into_iter().map(bay).collect(), record: Record::new(keep) }
+        let now = Instant::now();
+        let bays = instruments.into_iter().enumerate().map(|(place, instrument)| Bay::new(instrument, place)).collect();
+        let record = Record::new(keep);
+        Self { started: now, powered: now, spoken_to: false, bays, tape: None, prompted: VecDeque::new(), record }
+    }
+
+    /// No instruments, but a trace to be played.
+    pub(super) fn playing(tape: Tape) -> Self {
+        Self { tape: Some(tape), ..Self::new(Vec::new(), 0) }
+    }
+
+    /// The trace, if one is played.
+    pub(super) fn tape(&self) -> Option<&Tape> {
+        self.tape.as_ref()
+    }
+
+    /// Who plays what came unasked in the trace.
+    pub(super) fn player(&self) -> Option<Player> {
+        self.tape.as_ref().map(|tape| Player::new(tape.unasked()))
     }
 
     /// The instrument of that name.
@@ -93,172 +129,126 @@ impl Bench {
             .ok_or_else(|| Error::NoSuchInstrument(name.to_owned()))
     }
 
+    /// All instruments.
+    pub(super) fn bays(&self) -> impl Iterator<Item = &Bay> {
+        self.bays.iter()
+    }
+
+    /// The line is there again: as if the instruments had been switched on.
+    pub(super) fn power_up(&mut self) {
+        self.powered = Instant::now();
+        self.spoken_to = false;
+        self.bays.iter_mut().for_each(Bay::power_up);
+    }
+
+    /// A character has arrived.
+    pub(super) fn hears(&mut self) {
+        self.spoken_to = true;
+    }
+
     /// Whether the line sends requests back.
     pub(super) fn echoes(&self) -> bool {
         self.bays.iter().any(|bay| bay.faults.echoes())
     }
 
-    /// Everything that may be sent to the text instruments of this line.
-    pub(super) fn messages(&self) -> Vec<Vec<u8>> {
-        let text = |bay: &Bay| match &bay.instrument.device.engine {
-            DeviceEngine::Messages(text) => text::messages(text).map(<[u8]>::to_vec).collect(),
+    /// Everything that may be sent to the instruments of this line that have messages of their own.
+    pub(super) fn messages(&self) -> Vec<Known> {
+        let of = |bay: &Bay| match &bay.instrument.device.engine {
+            DeviceEngine::Messages(engine) => message::known(engine).collect(),
             DeviceEngine::Modbus(_) => Vec::new(),
         };
-        self.bays.iter().flat_map(text).collect()
+        let played = self.tape.iter().flat_map(Tape::requests);
+        self.bays.iter().flat_map(of).chain(played).collect()
     }
 
     /// What comes of a Modbus request that ended at `at`.
     pub(super) fn asked(&mut self, request: &Request, speech: Speech, at: Instant) -> Vec<Reply> {
-        let since = at.saturating_duration_since(self.started);
-        self.bays.iter_mut().filter_map(|bay| bay.asked(request, speech, since)).flatten().collect()
+        let now = self.now(at);
+        if let Some(tape) = &mut self.tape {
+            return tape.asked(request);
+        }
+        self.bays.iter_mut().filter_map(|bay| bay.asked(request, speech, now)).flatten().collect()
     }
 
-    /// What comes of a text message that ended at `at`.
+    /// What comes of a message that ended at `at`.
     pub(super) fn told(&mut self, message: &[u8], at: Instant) -> Vec<Reply> {
-        let since = at.saturating_duration_since(self.started);
+        let now = self.now(at);
+        if let Some(tape) = &mut self.tape {
+            return tape.told(message);
+        }
         let alone = self.bays.len() == 1;
-        self.bays.iter_mut().filter_map(|bay| bay.told(message, alone, since)).flatten().collect()
+        self.bays.iter_mut().filter_map(|bay| bay.told(message, alone, now)).flatten().collect()
     }
 
-    /// Records what an answer says.
-    pub(super) fn note(&mut self, outgoing: &Outgoing, request_received: Instant, reply_sent: Instant) {
+    /// How often the instrument speaks that does so unasked, if there is one.
+    pub(super) fn talks_every(&self, pace: &Pace) -> Option<Duration> {
+        let bay = self.bays.iter().find(|bay| bay.is_talker())?;
+        if let Some(rate) = bay.instrument.rate {
+            return Some(Duration::try_from_secs_f64(rate.recip()).unwrap_or(USUAL_PERIOD));
+        }
+        let DeviceEngine::Messages(engine) = &bay.instrument.device.engine else { return None };
+        let longest = engine.listens.iter().map(|listen| listen.expect.longest()).max().unwrap_or(0);
+        let on_the_line = pace.time_of(longest + engine.framing.overhead());
+        Some(USUAL_PERIOD.max(on_the_line + on_the_line / 10))
+    }
+
+    /// What is said unasked at `at`.
+    pub(super) fn speaks(&mut self, at: Instant) -> Vec<Reply> {
+        let now = self.now(at);
+        self.bays.iter_mut().find(|bay| bay.is_talker()).map(|bay| bay.speak(now)).unwrap_or_default()
+    }
+
+    /// How often something is said until the first character arrives.
+    pub(super) fn chatters_every(&self) -> Option<Duration> {
+        if self.spoken_to {
+            return None;
+        }
+        self.bays.iter().find_map(|bay| bay.faults.chatter()).map(|(_, every)| every)
+    }
+
+    /// What is said until the first character arrives.
+    pub(super) fn chatter(&self) -> Option<Outgoing> {
+        if self.spoken_to {
+            return None;
+        }
+        let boots = |bay: &&Bay| self.powered.elapsed() >= bay.faults.boot();
+        let said = self.bays.iter().filter(boots).find_map(|bay| bay.faults.chatter());
+        said.map(|(bytes, _)| Outgoing::unasked(bytes.to_vec()))
+    }
+
+    /// Has something said at once.
+    pub(super) fn prompt(&mut self, bytes: Vec<u8>) {
+        self.prompted.push_back(Outgoing::unasked(bytes));
+    }
+
+    /// What somebody wants to be said.
+    pub(super) fn prompted(&mut self) -> Option<Outgoing> {
+        self.prompted.pop_front()
+    }
+
+    /// Records what is said.
+    pub(super) fn note(&mut self, outgoing: &Outgoing, times: Times) {
+        if let Some(bay) = outgoing.bay.and_then(|place| self.bays.get_mut(place)) {
+            bay.answered(times.last_byte);
+        }
         for (channel, outcome) in &outgoing.said {
             self.record.push(Said {
                 instrument: Arc::clone(&outgoing.instrument),
                 channel: Arc::clone(channel),
                 outcome: outcome.clone(),
-                request_received,
-                reply_sent,
+                request_received: times.request_received,
+                first_byte_sent: times.first_byte,
+                reply_sent: times.last_byte,
                 intact: outgoing.intact,
             });
         }
     }
-}
 
-impl Bay {
-    /// The channel of that id, by its place.
-    pub(super) fn channel(&self, id: &str) -> Result<(usize, &DeviceChannel), Error> {
-        let found = self.instrument.device.channels.iter().enumerate().find(|(_, channel)| &*channel.id == id);
-        found.ok_or_else(|| Error::NoSuchChannel {
-            instrument: self.instrument.name.to_string(),
-            channel: id.to_owned(),
-        })
-    }
-
-    /// Sets what a channel shows, until it is released.
-    pub(super) fn set(&mut self, channel: usize, shown: Shown) {
-        self.set.insert(channel, shown);
-    }
-
-    /// Lets a channel follow the scenario again.
-    pub(super) fn release(&mut self, channel: usize) {
-        self.set.remove(&channel);
-    }
-
-    /// Lets all channels follow another scenario.
-    pub(super) fn follow(&mut self, scenario: Scenario) {
-        self.instrument.scenario = scenario;
-    }
-
-    fn shown(&self, since: Duration) -> Vec<Shown> {
-        let course = |signal| self.instrument.rounded(self.instrument.scenario.value(signal, since));
-        let show = |(index, signal)| self.set.get(&index).cloned().unwrap_or_else(|| Shown::Course(course(signal)));
-        self.signals.iter().enumerate().map(show).collect()
-    }
-
-    fn asked(&mut self, request: &Request, speech: Speech, since: Duration) -> Option<Option<Reply>> {
-        let DeviceEngine::Modbus(modbus) = &self.instrument.device.engine else { return None };
-        if request.unit != self.instrument.unit || request.unit == 0 {
-            return None;
+    fn now(&self, at: Instant) -> Now {
+        Now {
+            at,
+            since: at.saturating_duration_since(self.started),
+            powered: at.saturating_duration_since(self.powered),
         }
-        let function = request.pdu.first().copied().unwrap_or_default();
-        self.polls += 1;
-        self.writes += u64::from(modbus::writes(function));
-        let mut answer = modbus::answer(&self.instrument.device, modbus, &self.shown(since), &request.pdu);
-        let struck = self.faults.strike();
-        let mut unit = request.unit;
-        for fault in &struck {
-            match fault {
-                Fault::Exception(code) => answer.bytes = modbus::exception(function, *code).bytes,
-                Fault::WrongUnit => unit = if unit == 247 { 1 } else { unit + 1 },
-                _ => {}
-            }
-        }
-        answer.bytes = match speech {
-            Speech::Mbap => mbap_frame(request.transaction, unit, &answer.bytes),
-            Speech::Rtu | Speech::Text => rtu_frame(unit, &answer.bytes),
-        };
-        Some(self.struck(answer, &struck, speech, 0))
-    }
-
-    fn told(&mut self, message: &[u8], alone: bool, since: Duration) -> Option<Option<Reply>> {
-        let shown = self.shown(since);
-        let device = &self.instrument.device;
-        let DeviceEngine::Messages(engine) = &device.engine else { return None };
-        let refusal = self.instrument.refusal.clone().map(|bytes| Answer { bytes, given: Vec::new() });
-        let (answer, heard) = match text::answer(device, engine, &shown, &mut self.turn, message) {
-            Heard::Known(answer) => (answer, true),
-            // On a bus nobody knows for whom an unknown message was.
-            Heard::Unknown if alone => (refusal.clone(), false),
-            Heard::Unknown => return None,
-        };
-        let tail = engine.framing.overhead();
-        self.polls += u64::from(heard);
-        let struck = self.faults.strike();
-        let mute = |fault: &Fault| matches!(fault, Fault::WrongUnit);
-        let refuse = |fault: &Fault| matches!(fault, Fault::Exception(_));
-        let answer = if struck.iter().any(mute) {
-            None
-        } else if struck.iter().any(refuse) {
-            refusal
-        } else {
-            answer
-        };
-        Some(self.struck(answer?, &struck, Speech::Text, tail))
-    }
-
-    /// Sends an answer on its way, with everything that strikes it. `tail` bytes at its end are no data.
-    fn struck(&self, answer: Answer, struck: &[Fault], speech: Speech, tail: usize) -> Option<Reply> {
-        let id = |index: usize| self.instrument.device.channels.get(index).map(|channel| Arc::clone(&channel.id));
-        let mut outgoing = Outgoing {
-            bytes: answer.bytes,
-            delay: self.instrument.turnaround,
-            spread: Spread::None,
-            said: answer.given.into_iter().filter_map(|(index, outcome)| Some((id(index)?, outcome))).collect(),
-            instrument: Arc::clone(&self.instrument.name),
-            intact: !struck.iter().any(|fault| fault.spoils()),
-        };
-        let bytes = &mut outgoing.bytes;
-        for fault in struck {
-            match *fault {
-                Fault::Silence => return None,
-                Fault::HangUp(away) => return Some(Reply::HangUp(away)),
-                Fault::Late(by) => outgoing.delay += by,
-                Fault::Slow(over) => outgoing.spread = Spread::Over(over),
-                Fault::Split(pause) => outgoing.spread = Spread::Pause(pause),
-                Fault::Checksum => {
-                    let (place, flip) = match speech {
-                        Speech::Rtu => (bytes.len().saturating_sub(1), 0x01),
-                        Speech::Mbap => (3, 0x01),
-                        // What a parity error leaves: a byte that is no text.
-                        Speech::Text => (bytes.len().saturating_sub(1 + tail), 0x80),
-                    };
-                    bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= flip);
-                }
-                Fault::BitFlip => {
-                    let middle = bytes.len().saturating_sub(tail) / 2;
-                    bytes.iter_mut().skip(middle).take(1).for_each(|byte| *byte ^= 0x01);
-                }
-                Fault::Junk(count) => {
-                    let junk =
-                        (0..count).map(|place| [0xFF, 0x00, 0xA5, 0x7E, 0x55].get(place % 5).copied().unwrap_or(0));
-                    bytes.splice(0..0, junk);
-                }
-                Fault::Truncate(length) => bytes.truncate(length),
-                Fault::Twice => bytes.extend_from_within(..),
-                Fault::Echo | Fault::WrongUnit | Fault::Exception(_) => {}
-            }
-        }
-        (!outgoing.bytes.is_empty()).then_some(Reply::Bytes(outgoing))
     }
 }

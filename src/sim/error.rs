@@ -12,6 +12,9 @@ pub enum Error {
     /// There is nothing to simulate.
     #[error("a simulated line needs at least one instrument")]
     NoInstruments,
+    /// A trace without any bytes.
+    #[error("there is nothing to play in the trace: it holds no bytes")]
+    NothingToPlay,
     /// Two instruments of one name.
     #[error("two instruments of one line are called `{0}`")]
     SameName(String),
@@ -22,8 +25,14 @@ pub enum Error {
     #[error("`{0}` has the Modbus unit {1}; units go from 1 to 247")]
     Unit(String, u8),
     /// An instrument that can't speak what is spoken at the place.
-    #[error("`{0}` does not speak what is spoken there: text and Modbus can't share a line")]
+    #[error("`{0}` does not speak what is spoken there: messages of its own and Modbus can't share a line")]
     Speech(String),
+    /// Two instruments that speak unasked.
+    #[error("`{0}` and `{1}` both speak unasked; only one of them can have the line")]
+    TwoTalkers(String, String),
+    /// A rate at which nothing can be said.
+    #[error("`{0}` can't speak {1} times a second; a rate is a number above 0")]
+    Rate(String, f64),
     /// A profile whose replies can only be read.
     #[error("`{instrument}` can't be simulated: its profile describes a reply by the regular expression `{pattern}`")]
     OnlyReadable {

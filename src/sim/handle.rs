@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 
 use crate::model::{LineSettings, Outcome, Reason, Transport};
 use crate::profile::{Fields, Raw};
@@ -29,6 +30,8 @@ pub(super) struct Running {
     pub(super) place: Place,
     pub(super) found: Arc<Mutex<Found>>,
     pub(super) pace: Pace,
+    /// Tells the line that what is said unasked has changed.
+    pub(super) changed: watch::Sender<()>,
     pub(super) thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -78,12 +81,14 @@ impl SimHandle {
     /// whichever instrument they are given to.
     pub fn fault(&self, instrument: &str, plan: Plan) -> Result<(), Error> {
         self.bench().bay(instrument)?.faults.add(plan);
+        self.inner.changed.send_replace(());
         Ok(())
     }
 
     /// Switches all faults of an instrument off. What is on its way already goes out as it is.
     pub fn clear_faults(&self, instrument: &str) -> Result<(), Error> {
         self.bench().bay(instrument)?.faults.clear();
+        self.inner.changed.send_replace(());
         Ok(())
     }
 
@@ -97,7 +102,7 @@ impl SimHandle {
     }
 
     /// Lets a channel show a state instead of a value, until it is released: the sentinel, word or status code of the
-    /// profile for this reason.
+    /// profile for this reason. `absent` leaves the channel out of messages that have a form without it.
     pub fn set_state(&self, instrument: &str, channel: &str, reason: &Reason) -> Result<(), Error> {
         self.set(instrument, channel, Shown::Set(Outcome::Bad(reason.clone())))
     }
@@ -112,7 +117,9 @@ impl SimHandle {
         let mut bench = self.bench();
         let bay = bench.bay(instrument)?;
         let (index, channel) = bay.channel(channel)?;
-        if let Shown::Set(outcome) = &shown {
+        if let Shown::Set(outcome) = &shown
+            && !shown.is_absent()
+        {
             channel.encode(outcome, &mut Fields::new())?;
         }
         bay.set(index, shown);
@@ -132,6 +139,39 @@ impl SimHandle {
     pub fn follow(&self, instrument: &str, scenario: Scenario) -> Result<(), Error> {
         self.bench().bay(instrument)?.follow(scenario);
         Ok(())
+    }
+
+    /// Has these bytes said at once, after whatever is being said.
+    pub fn say(&self, bytes: Vec<u8>) {
+        self.bench().prompt(bytes);
+        self.inner.changed.send_replace(());
+    }
+
+    /// The instruments' names.
+    pub fn instruments(&self) -> Vec<Arc<str>> {
+        self.bench().bays().map(|bay| Arc::clone(&bay.instrument.name)).collect()
+    }
+
+    /// The ids of an instrument's channels.
+    pub fn channels(&self, instrument: &str) -> Result<Vec<Arc<str>>, Error> {
+        let mut bench = self.bench();
+        let channels = &bench.bay(instrument)?.instrument.device.channels;
+        Ok(channels.iter().map(|channel| Arc::clone(&channel.id)).collect())
+    }
+
+    /// The faults of an instrument that are switched on, as they are written; empty for none.
+    pub fn faults(&self, instrument: &str) -> Result<String, Error> {
+        Ok(self.bench().bay(instrument)?.faults.shown())
+    }
+
+    /// Messages that an instrument has said unasked.
+    pub fn spoken(&self, instrument: &str) -> Result<u64, Error> {
+        Ok(self.bench().bay(instrument)?.spoken)
+    }
+
+    /// Where a trace is played: requests that were in it, and requests that were not.
+    pub fn played(&self) -> Option<(u64, u64)> {
+        self.bench().tape().map(|tape| (tape.known, tape.unknown))
     }
 
     /// Requests that an instrument understood as its own, answered or not.

@@ -1,11 +1,12 @@
 //! One simulated instrument: a device, what it measures, and how it behaves.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::Outcome;
 use crate::model::Reason;
-use crate::profile::{Device, DeviceChannel, DeviceEngine, Fields, Raw};
+use crate::profile::{Alphabet, Device, DeviceChannel, DeviceEngine, Fields, Param, ParamError, Profile, Raw};
 
 use super::{Scenario, Signal};
 
@@ -24,14 +25,51 @@ pub struct SimInstrument {
     pub turnaround: Duration,
     /// What a text instrument answers to a message that it does not know, terminator included (UPP: `no<CR>` or nothing).
     pub refusal: Option<Vec<u8>>,
+    /// How often it speaks unasked, in messages a second, if it does. Without one, ten times a second, or as often as its
+    /// line carries with a tenth to spare.
+    pub rate: Option<f64>,
+    /// The same instrument at another address, whose answers it gives where a fault says so; none where there is no
+    /// address in its answers.
+    pub neighbour: Option<Box<Device>>,
 }
+
+/// Parameters that are the address of an instrument.
+const ADDRESSES: [&str; 4] = ["addr", "address", "node", "device"];
 
 impl SimInstrument {
     /// An instrument of unit 1 that answers after 2 ms (UPP allows 5, PREVAC answers within 10) and says nothing to
     /// messages that it does not know.
     pub fn new(name: &str, device: Device, scenario: Scenario) -> Self {
         let turnaround = Duration::from_millis(2);
-        Self { name: name.into(), device, scenario, unit: 1, turnaround, refusal: None }
+        Self { name: name.into(), device, scenario, unit: 1, turnaround, refusal: None, rate: None, neighbour: None }
+    }
+
+    /// An instrument of a profile with these parameters. It understands all that may be sent after the link was opened,
+    /// and says what it would say; it changes nothing.
+    pub fn of(
+        name: &str,
+        profile: &Profile,
+        params: &BTreeMap<String, String>,
+        scenario: Scenario,
+    ) -> Result<Self, Vec<ParamError>> {
+        let messages: BTreeSet<String> = profile.messages.iter().map(|message| message.id.clone()).collect();
+        let device = profile.device(params, &messages)?;
+        let neighbour = ADDRESSES.iter().find_map(|address| {
+            let param = profile.params.get(*address)?;
+            let own = params.get(*address).or(param.default.as_ref())?;
+            elsewhere(own, param).find_map(|other| {
+                let mut params = params.clone();
+                params.insert((*address).to_owned(), other);
+                profile.device(&params, &messages).ok()
+            })
+        });
+        Ok(Self { neighbour: neighbour.map(Box::new), ..Self::new(name, device, scenario) })
+    }
+
+    /// The same, speaking unasked so many times a second.
+    #[must_use]
+    pub fn at_rate(self, per_second: f64) -> Self {
+        Self { rate: Some(per_second), ..self }
     }
 
     /// The same under another Modbus unit.
@@ -47,13 +85,27 @@ impl SimInstrument {
         self.device.channels.iter().map(signal).collect()
     }
 
-    /// A value as this instrument would print it: text replies carry five significant digits, registers all they hold.
+    /// A value as this instrument would print it: text replies carry five significant digits, bytes and registers all
+    /// they hold.
     pub(super) fn rounded(&self, value: f64) -> f64 {
-        match self.device.engine {
-            DeviceEngine::Messages(_) => format!("{value:.4e}").parse().unwrap_or(value),
-            DeviceEngine::Modbus(_) => value,
+        match &self.device.engine {
+            DeviceEngine::Messages(engine) if engine.alphabet == Alphabet::Text => {
+                format!("{value:.4e}").parse().unwrap_or(value)
+            }
+            _ => value,
         }
     }
+}
+
+/// Other addresses that are written alike: the next numbers, or what else there is to choose.
+fn elsewhere(own: &str, param: &Param) -> impl Iterator<Item = String> {
+    let next = |by: u32| {
+        let number = own.parse::<u32>().ok()?;
+        Some(format!("{:0width$}", number + by, width = own.len()))
+    };
+    let numbers: Vec<String> = (1..=3).filter_map(next).collect();
+    let choices: Vec<String> = param.choices.iter().filter(|choice| *choice != own).cloned().collect();
+    choices.into_iter().chain(numbers)
 }
 
 /// What a channel shows.
@@ -70,6 +122,20 @@ pub(super) enum Shown {
 impl Shown {
     pub(super) fn is_by_hand(&self) -> bool {
         !matches!(self, Self::Course(_))
+    }
+
+    /// Whether its field is to be left out.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Set(Outcome::Bad(reason)) if *reason == Reason::ABSENT)
+    }
+
+    /// Whether this is what somebody sees who reads that.
+    pub(super) fn is_seen_as(&self, outcome: &Outcome) -> bool {
+        match self {
+            Self::Set(Outcome::Bad(reason)) => matches!(outcome, Outcome::Bad(seen) if seen == reason),
+            Self::Course(_) | Self::Set(_) => outcome.value().is_some(),
+            Self::Raw(_) => !matches!(outcome, Outcome::Bad(seen) if *seen == Reason::ABSENT),
+        }
     }
 
     /// Sets the fields of a reply so that a reader sees this, as near as the instrument can show it.
@@ -92,7 +158,12 @@ impl Shown {
 /// Shows a channel as over range: what an instrument does with what it can't show. False where the profile has no such
 /// state.
 pub(super) fn over_range(channel: &DeviceChannel, fields: &mut Fields) -> bool {
-    channel.encode(&Outcome::Bad(Reason::named("over_range")), fields).is_ok()
+    show_as(channel, "over_range", fields)
+}
+
+/// Shows a channel in the state of this name. False where the profile has no such state.
+pub(super) fn show_as(channel: &DeviceChannel, state: &str, fields: &mut Fields) -> bool {
+    channel.encode(&Outcome::Bad(Reason::named(state)), fields).is_ok()
 }
 
 /// What an engine answers: bytes without the envelope of the link, and what a perfect reader gets out of them, by the

@@ -8,27 +8,23 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use super::bench::{Bench, Outgoing, Reply, Spread};
-use super::framing::{Mbap, Request, Rtu};
+use super::bench::{Bench, Outgoing, Reply, Spread, Times};
+use super::ear::{Ear, Heard, NotUnderstood};
 use super::pace::{Alarm, Pace};
+use super::voice::Voice;
 
-/// How long a Modbus RTU line has to be quiet before bytes that are no frame are dropped. Longer than the 3.5 characters
-/// of the specification: a master's scheduler may tear a request apart.
-const RTU_GAP: Duration = Duration::from_millis(20);
 /// Bytes that follow each other within this time go out together, as through the buffer of any adapter.
 const BURST: Duration = Duration::from_millis(1);
 /// Answers that wait to be sent. A master that asks on and on without waiting loses those beyond.
 const WAITING: usize = 1_024;
-/// Longest text message; more without an end is noise.
-const LONGEST_MESSAGE: usize = 256;
 
 /// What is spoken on a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Speech {
-    /// Text messages.
-    Text,
+    /// Messages of the instruments' own.
+    Messages,
     /// Modbus RTU.
     Rtu,
     /// Modbus/TCP.
@@ -40,8 +36,18 @@ pub(super) trait Wire {
     /// Reads what is there, or waits for something; 0 when the other end is gone.
     async fn read(&self, into: &mut [u8]) -> io::Result<usize>;
 
-    /// Hands bytes over.
+    /// Hands an answer over.
     async fn write(&self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Hands over what nobody asked for. False where the other end takes not all of it in due time.
+    async fn utter(&self, bytes: &[u8]) -> io::Result<bool> {
+        self.write(bytes).await.map(|()| true)
+    }
+
+    /// Whether there is somebody who would read what is said unasked.
+    fn is_listened_to(&self) -> bool {
+        true
+    }
 
     /// The baud rate that the client has set, where there is such a thing.
     fn client_baud(&self) -> Option<u32> {
@@ -57,6 +63,8 @@ pub(super) struct Line {
     pub(super) pace: Pace,
     /// Whether requests at another baud rate are not understood.
     pub(super) strict_baud: bool,
+    /// Told when what is said unasked has changed.
+    pub(super) changed: watch::Receiver<()>,
 }
 
 /// Why a line is no longer served.
@@ -113,6 +121,7 @@ impl Line {
                         continue;
                     }
                     first_byte.get_or_insert(now);
+                    self.bench().hears();
                     if self.bench().echoes() && wire.write(bytes).await.is_err() {
                         return End::Gone;
                     }
@@ -143,7 +152,7 @@ impl Line {
     fn answer(&self, request: &Heard, at: Instant) -> Vec<Reply> {
         match request {
             Heard::Modbus(request) => self.bench().asked(request, self.speech, at),
-            Heard::Text(message) => self.bench().told(message, at),
+            Heard::Message(message) => self.bench().told(message, at),
         }
     }
 
@@ -159,22 +168,47 @@ impl Line {
         }
     }
 
+    /// Sends answers, and what is said unasked, one after the other.
     async fn speak(&self, wire: &impl Wire, mut sendings: mpsc::Receiver<Sending>) -> End {
         let alarm = Alarm::new();
+        let mut voice = Voice::new(self);
+        let mut changed = self.changed.clone();
         let mut free = Instant::now();
-        while let Some(sending) = sendings.recv().await {
-            let start = sending.earliest.max(free);
-            match self.send(wire, &alarm, &sending, start).await {
-                Ok(end) => free = end,
+        loop {
+            let next = voice.next(self);
+            let spoken = tokio::select! {
+                biased;
+                sending = sendings.recv() => match sending {
+                    Some(sending) => {
+                        let start = sending.earliest.max(free);
+                        self.send(wire, &alarm, &sending.outgoing, Some(sending.request_received), start).await
+                    }
+                    None => return End::Gone,
+                },
+                Ok(()) = changed.changed() => continue,
+                () = due(&alarm, next) => match voice.speak(self, wire, &alarm, free).await {
+                    Ok(Ok(until)) => Ok(until),
+                    Ok(Err(away)) => return End::HangUp(away),
+                    Err(error) => Err(error),
+                },
+            };
+            match spoken {
+                Ok(until) => free = until,
                 Err(_) => return End::Gone,
             }
         }
-        End::Gone
     }
 
-    /// Sends an answer from `start` on, each byte not before its time; returns when the line is free again.
-    async fn send(&self, wire: &impl Wire, alarm: &Alarm, sending: &Sending, start: Instant) -> io::Result<Instant> {
-        let Outgoing { bytes, spread, .. } = &sending.outgoing;
+    /// Sends bytes from `start` on, each not before its time; returns when the line is free again.
+    pub(super) async fn send(
+        &self,
+        wire: &impl Wire,
+        alarm: &Alarm,
+        outgoing: &Outgoing,
+        request_received: Option<Instant>,
+        start: Instant,
+    ) -> io::Result<Instant> {
+        let Outgoing { bytes, spread, .. } = outgoing;
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).max(1);
         let (step, burst) = match *spread {
             Spread::None => (self.pace.time_of(1), BURST),
@@ -183,12 +217,16 @@ impl Line {
         };
         let due = |count: usize| start + step * u32::try_from(count).unwrap_or(u32::MAX);
         let mut sent = 0;
+        let mut first_byte = None;
         while sent < bytes.len() {
             let horizon = due(sent + 1) + burst;
             let next = (sent + 1..=bytes.len()).take_while(|count| due(*count) <= horizon).last().unwrap_or(sent + 1);
             alarm.until(due(next)).await;
+            let now = Instant::now();
+            let first_byte = *first_byte.get_or_insert(now);
             if next == bytes.len() {
-                self.bench().note(&sending.outgoing, sending.request_received, Instant::now());
+                let request_received = request_received.unwrap_or(first_byte);
+                self.bench().note(outgoing, Times { request_received, first_byte, last_byte: now });
             }
             wire.write(bytes.get(sent..next).unwrap_or_default()).await?;
             sent = next;
@@ -197,86 +235,10 @@ impl Line {
     }
 }
 
-/// A complete request.
-enum Heard {
-    Modbus(Request),
-    Text(Vec<u8>),
-}
-
-/// Bytes after which nothing can be understood any more.
-struct NotUnderstood;
-
-/// Finds requests among the bytes of a line.
-enum Ear {
-    Rtu(Rtu),
-    Mbap(Mbap),
-    Text { known: Vec<Vec<u8>>, buffer: Vec<u8> },
-}
-
-impl Ear {
-    fn new(speech: Speech, known: Vec<Vec<u8>>) -> Self {
-        match speech {
-            Speech::Rtu => Self::Rtu(Rtu::default()),
-            Speech::Mbap => Self::Mbap(Mbap::default()),
-            Speech::Text => Self::Text { known, buffer: Vec::new() },
-        }
+/// Returns at this time; never where there is none.
+async fn due(alarm: &Alarm, at: Option<Instant>) {
+    match at {
+        Some(at) => alarm.until(at).await,
+        None => std::future::pending().await,
     }
-
-    /// How long a silence has to be to say something.
-    fn patience(&self) -> Option<Duration> {
-        match self {
-            Self::Rtu(rtu) if rtu.is_waiting() => Some(RTU_GAP),
-            _ => None,
-        }
-    }
-
-    /// Whether a request has begun.
-    fn is_waiting(&self) -> bool {
-        match self {
-            Self::Rtu(rtu) => rtu.is_waiting(),
-            Self::Mbap(mbap) => mbap.is_waiting(),
-            Self::Text { buffer, .. } => !buffer.is_empty(),
-        }
-    }
-
-    fn silence(&mut self) -> Option<Heard> {
-        match self {
-            Self::Rtu(rtu) => rtu.silence().map(Heard::Modbus),
-            Self::Mbap(_) | Self::Text { .. } => None,
-        }
-    }
-
-    fn hear(&mut self, bytes: &[u8]) -> Result<Vec<Heard>, NotUnderstood> {
-        match self {
-            Self::Rtu(rtu) => Ok(rtu.push(bytes).into_iter().map(Heard::Modbus).collect()),
-            Self::Mbap(mbap) => {
-                Ok(mbap.push(bytes).map_err(|_| NotUnderstood)?.into_iter().map(Heard::Modbus).collect())
-            }
-            Self::Text { known, buffer } => {
-                Ok(bytes.iter().filter_map(|byte| next_message(known, buffer, *byte)).map(Heard::Text).collect())
-            }
-        }
-    }
-}
-
-/// Adds a byte; returns the message that it completes. A message is complete when it is a known one, or with the end of a
-/// line, where known ones end so. A stray line feed or carriage return before a message belongs to the one before.
-fn next_message(known: &[Vec<u8>], buffer: &mut Vec<u8>, byte: u8) -> Option<Vec<u8>> {
-    let ends_line = matches!(byte, b'\r' | b'\n');
-    if buffer.is_empty() && ends_line && !known.iter().any(|message| message.first() == Some(&byte)) {
-        return None;
-    }
-    buffer.push(byte);
-    if buffer.len() > LONGEST_MESSAGE {
-        buffer.remove(0);
-    }
-    let with_line_end = |message: &[u8]| matches!(message.last(), Some(b'\r' | b'\n'));
-    // A binary message has no end that would clear away what came before it.
-    let control = known.iter().find(|message| !with_line_end(message) && buffer.ends_with(message));
-    if let Some(control) = control {
-        buffer.clear();
-        return Some(control.clone());
-    }
-    let complete = known.contains(buffer) || known.iter().any(|m| with_line_end(m) && m.last() == Some(&byte));
-    complete.then(|| std::mem::take(buffer))
 }

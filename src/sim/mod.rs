@@ -13,25 +13,32 @@
 //! while an answer is late is answered after it, in order; no byte goes out before the line would have carried it; what
 //! the record holds was decoded from the bytes that went out.
 
+mod bay;
 mod bench;
+#[cfg(unix)]
+mod clients;
+mod ear;
 mod error;
 mod fault;
 mod framing;
 mod handle;
 mod instrument;
 mod line;
+mod message;
 mod modbus;
 mod pace;
 mod place;
 #[cfg(unix)]
 mod pty;
+mod recording;
+mod replay;
 mod said;
 mod scenario;
 mod start;
 #[cfg(test)]
 #[cfg(unix)]
 mod tests;
-mod text;
+mod voice;
 
 pub use error::Error;
 pub use fault::{Fault, InvalidFault, Plan, When};
@@ -39,6 +46,7 @@ pub use handle::SimHandle;
 pub use instrument::SimInstrument;
 pub use pace::Pace;
 pub use place::Place;
+pub use recording::{InvalidRecording, Playing, Recording};
 pub use said::Said;
 pub use scenario::{Scenario, Signal};
 

@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Where clients find a simulated line, and so what is spoken on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A serial port: text messages or Modbus RTU, whatever the instruments speak.
+    /// A serial port: messages of their own or Modbus RTU, whatever the instruments speak.
     #[cfg(unix)]
     Pty {
         /// A name for it: a symbolic link that is made, and removed again. Without one, clients ask the handle.
@@ -39,7 +39,7 @@ pub enum Place {
         /// The address to listen on; with port 0, the system chooses one.
         listen: SocketAddr,
     },
-    /// Text messages through a socket.
+    /// The instruments' own messages through a socket.
     Tcp {
         /// The address to listen on; with port 0, the system chooses one.
         listen: SocketAddr,
@@ -165,7 +165,7 @@ pub(super) async fn live(
                 None
             }
         };
-        open = match absent(&place, found, until, &mut commands).await {
+        open = match absent(&place, found, until, &line, &mut commands).await {
             Some(open) => open,
             None => return,
         };
@@ -197,6 +197,7 @@ async fn absent(
     place: &Place,
     found: &Mutex<Found>,
     mut until: Option<Instant>,
+    line: &Line,
     commands: &mut UnboundedReceiver<Command>,
 ) -> Option<Open> {
     loop {
@@ -231,6 +232,7 @@ async fn absent(
             (None, Ok(())) => {}
         }
         if open.is_some() {
+            line.bench().power_up();
             return open;
         }
     }

@@ -16,8 +16,11 @@ pub struct Said {
     /// What a perfect reader of the answer gets, in the channel's unit: the rounding of the wire is in it, and the
     /// calibration, if the simulated device was given one.
     pub outcome: Outcome,
-    /// When the first byte of the request was taken from the port.
+    /// When the first byte of the request was taken from the port; for what nobody asked for, when its own first byte went
+    /// out.
     pub request_received: Instant,
+    /// Just before the first byte of the answer was given to the port.
+    pub first_byte_sent: Instant,
     /// Just before the last byte of the answer was given to the port, so never later than anyone has read it.
     pub reply_sent: Instant,
     /// Whether the answer went out as the instrument meant it: no fault changed, cut or addressed it wrongly.
@@ -43,6 +46,11 @@ impl Record {
             self.said.pop_front();
             self.forgotten += 1;
         }
+    }
+
+    /// Marks the latest so many values as not having gone out whole.
+    pub(super) fn lost(&mut self, values: usize) {
+        self.said.iter_mut().rev().take(values).for_each(|said| said.intact = false);
     }
 
     pub(super) fn all(&self) -> Vec<Said> {

@@ -5,9 +5,12 @@
 //! are chosen to look like molecular-beam epitaxy and to exercise what reads them: four decades of pressure, steps,
 //! slopes and noise. Nothing here knows an instrument: resolution and range are the profile's business.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::Kind;
+
+use super::recording::{Playing, Recording};
 
 /// Lowest and highest chamber pressure of a growth, in mbar.
 const PRESSURE_RANGE: (f64, f64) = (1e-10, 1e-7);
@@ -30,14 +33,15 @@ const SUBSTRATE_LAG: f64 = 0.012;
 const NOISE_STEP: Duration = Duration::from_millis(200);
 
 /// The course of everything that the instruments of a chamber measure.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
     course: Course,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Course {
     Growth { total: Duration },
+    Recorded { recording: Arc<Recording>, playing: Playing, others: Duration },
     Constant(f64),
     Sweep { low: f64, high: f64, period: Duration },
 }
@@ -59,16 +63,30 @@ impl Scenario {
         Self { course: Course::Sweep { low, high, period: period.max(Duration::from_millis(1)) } }
     }
 
+    /// What was recorded elsewhere; channels without a column go through a growth in `others`.
+    pub fn recorded(recording: Recording, playing: Playing, others: Duration) -> Self {
+        let others = others.max(Duration::from_millis(1));
+        Self { course: Course::Recorded { recording: Arc::new(recording), playing, others } }
+    }
+
+    /// Whether its values are made up, and not what somebody has asked for.
+    pub(super) fn is_made_up(&self) -> bool {
+        matches!(self.course, Course::Growth { .. })
+    }
+
     /// What the signal is at a time since the start, in the signal's unit. Always finite.
     pub fn value(&self, signal: &Signal, at: Duration) -> f64 {
-        match self.course {
-            Course::Constant(value) => value,
-            Course::Sweep { low, high, period } => {
+        match &self.course {
+            Course::Recorded { recording, playing, others } => recording
+                .value(&signal.id, at, *playing)
+                .unwrap_or_else(|| signal.scale.in_unit(growth(signal, fraction(at, *others), at))),
+            Course::Constant(value) => *value,
+            &Course::Sweep { low, high, period } => {
                 let phase = fraction(at, period);
                 let up = if phase < 0.5 { 2.0 * phase } else { 2.0 - 2.0 * phase };
                 if low > 0.0 && high / low >= 100.0 { low * (high / low).powf(up) } else { low + (high - low) * up }
             }
-            Course::Growth { total } => signal.scale.in_unit(growth(signal, fraction(at, total), at)),
+            Course::Growth { total } => signal.scale.in_unit(growth(signal, fraction(at, *total), at)),
         }
     }
 }
@@ -127,6 +145,8 @@ impl Scale {
 /// One channel, as a scenario sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Signal {
+    /// The channel's id.
+    id: Arc<str>,
     quantity: Quantity,
     scale: Scale,
     /// Tells the noise of one channel from that of the next.
@@ -169,7 +189,7 @@ impl Signal {
         let digits = id.len() - id.trim_end_matches(|c: char| c.is_ascii_digit()).len();
         let number = id.get(id.len() - digits..).and_then(|digits| digits.parse::<u8>().ok()).unwrap_or(1);
         let seed = id.bytes().fold(seed, |seed, byte| mixed(seed ^ u64::from(byte)));
-        Self { quantity, scale: Scale::of(unit), seed, rank: number.saturating_sub(1).min(9) }
+        Self { id: id.into(), quantity, scale: Scale::of(unit), seed, rank: number.saturating_sub(1).min(9) }
     }
 
     /// Noise between -1 and 1 (three draws averaged: small deviations are the frequent ones).

@@ -163,6 +163,16 @@ impl Pattern {
         Err(first.unwrap_or_else(|| Unwritable::Missing("".into())))
     }
 
+    /// Each of its forms by itself, in the order in which they are tried: for simulators, which choose one.
+    pub fn forms(&self) -> impl Iterator<Item = Self> + '_ {
+        self.forms.iter().map(|form| Self { forms: vec![form.clone()] })
+    }
+
+    /// Whether it has more than one form.
+    pub fn has_choice(&self) -> bool {
+        self.forms.len() > 1
+    }
+
     /// Bytes of the longest regular message, without the terminator: for the bus-time budget.
     pub fn longest(&self) -> usize {
         self.forms.iter().map(Form::longest).max().unwrap_or(0)

@@ -91,7 +91,7 @@ fn conflicts_are_refused() {
     assert_eq!(start(vec![gauge().at_unit(0)]), "`g` has the Modbus unit 0; units go from 1 to 247");
     assert_eq!(
         start(vec![gauge(), constant("p", pyrometer("00"), 1.0)]),
-        "`p` does not speak what is spoken there: text and Modbus can't share a line"
+        "`p` does not speak what is spoken there: messages of its own and Modbus can't share a line"
     );
     let sim = on_a_port(vec![gauge()]);
     assert_eq!(
