@@ -302,7 +302,7 @@ impl Bay {
                     bytes.splice(0..0, junk);
                 }
                 Fault::Stray(place) => {
-                    let middle = if self.strays % 2 == 0 { 0 } else { bytes.len() / 2 };
+                    let middle = if self.strays.is_multiple_of(2) { 0 } else { bytes.len() / 2 };
                     let stray = STRAYS.get(self.strays % STRAYS.len()).copied().unwrap_or_default();
                     bytes.insert(place.unwrap_or(middle).min(bytes.len()), stray);
                     self.strays += 1;
