@@ -101,3 +101,8 @@ fn talk(time: &TimeBase, station: &Station, instrument: usize, listened: &Listen
     });
     Talk { instrument, samples, messages: listened.messages, broken: listened.broken, failure }
 }
+
+#[cfg(unix)]
+#[cfg(test)]
+#[path = "listener_tests.rs"]
+mod tests;

@@ -207,7 +207,7 @@ async fn a_port_that_is_gone_is_opened_again_and_nothing_is_stamped_meanwhile() 
             Event::Missed { .. } => continue,
             Event::Polled(poll) if poll.failure.is_some() => "failed",
             Event::Polled(_) => "polled",
-            Event::Heard(_) => "heard",
+            Event::Heard(talk) => panic!("{talk:?}"),
         });
     }
     assert_eq!(story, ["opened", "polled", "failed", "down", "opened", "polled"]);
@@ -476,6 +476,7 @@ async fn what_an_instrument_refuses_is_reported_when_it_changes_by_the_labs_chan
     let polled = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&polled);
     let mut choosy = MockDriver::new();
+    choosy.expect_listens().return_const(false);
     let poll = PollSpec { every: EVERY, channels: vec![0, 1, 2], exchanges: Vec::new() };
     choosy.expect_polls().return_const(vec![poll]);
     choosy.expect_connect().returning(|_| Ok(()));
@@ -509,6 +510,7 @@ async fn a_renewed_connection_is_a_new_one_to_the_instrument_too_and_is_prepared
     let prepared = Arc::new(AtomicUsize::new(0));
     let (counted, seen) = (Arc::clone(&prepared), Arc::clone(&prepared));
     let mut one = MockDriver::new();
+    one.expect_listens().return_const(false);
     one.expect_polls().return_const(vec![PollSpec { every: EVERY, channels: vec![0], exchanges: Vec::new() }]);
     one.expect_left_out().returning(Vec::new);
     one.expect_connect().returning(move |_| {
@@ -526,8 +528,9 @@ async fn a_renewed_connection_is_a_new_one_to_the_instrument_too_and_is_prepared
     let mut values = Vec::new();
     while values.len() < 4 {
         match running.next().await.event {
-            Event::Opened | Event::Missed { .. } | Event::Heard(_) => {}
+            Event::Opened | Event::Missed { .. } => {}
             Event::Polled(poll) => values.extend(poll.samples.into_iter().map(|sample| sample.outcome)),
+            Event::Heard(talk) => panic!("{talk:?}"),
             Event::Down { why } => panic!("{why}"),
         }
     }

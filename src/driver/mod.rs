@@ -35,7 +35,7 @@ pub use modbus::ModbusDriver;
 
 #[cfg(unix)]
 #[cfg(test)]
-pub(crate) use tests::modbus_unit;
+pub(crate) use tests::{line_listener, modbus_unit, raw_pty};
 
 /// One instrument on a link.
 #[cfg_attr(test, mockall::automock)]

@@ -64,8 +64,11 @@ type Make = fn(&[u8]) -> Vec<u8>;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
     TextOnPty,
+    /// Two bytes without anything that tells them from others, often apart.
+    BytesOnPty,
     RtuOnPty,
     TextOverTcp,
+    BytesOverTcp,
     RtuOverTcp,
     ModbusTcp,
 }
@@ -73,7 +76,7 @@ enum Way {
 impl Way {
     fn protocol(self) -> Protocol {
         match self {
-            Self::TextOnPty | Self::TextOverTcp => Protocol::Bytes,
+            Self::TextOnPty | Self::TextOverTcp | Self::BytesOnPty | Self::BytesOverTcp => Protocol::Bytes,
             Self::RtuOnPty | Self::RtuOverTcp => Protocol::ModbusRtu,
             Self::ModbusTcp => Protocol::ModbusTcp,
         }
@@ -82,17 +85,23 @@ impl Way {
     fn peer(self) -> (Cut, Make) {
         match self {
             Self::TextOnPty | Self::TextOverTcp => (text_question, text_answer),
+            Self::BytesOnPty | Self::BytesOverTcp => (byte_question, byte_answer),
             Self::RtuOnPty | Self::RtuOverTcp => (rtu_question, rtu_answer),
             Self::ModbusTcp => (tcp_question, tcp_answer),
         }
     }
 
     async fn ask(self, bus: &mut Bus, number: u16) -> Result<u16, Error> {
-        match self.protocol() {
-            Protocol::Bytes => ask_text(bus, number, REPLY).await,
+        match self {
+            Self::BytesOnPty | Self::BytesOverTcp => ask_bytes(bus, number, REPLY).await,
+            Self::TextOnPty | Self::TextOverTcp => ask_text(bus, number, REPLY).await,
             _ => ask_modbus(bus, number, REPLY).await,
         }
     }
+}
+
+fn answer_is_split(way: Way) -> bool {
+    matches!(way, Way::BytesOnPty | Way::BytesOverTcp)
 }
 
 /// Starts a peer whose answers take what `delay` says, until it is told to be punctual; then they come at once.
@@ -104,15 +113,21 @@ async fn peer(
     let (cut, make) = way.peer();
     let answer = move |question: &[u8]| {
         let after = if punctual.load(Ordering::SeqCst) { Duration::ZERO } else { delay() };
-        vec![(after, make(question))]
+        let mut answer = make(question);
+        // The second byte of two may come so late that it is late.
+        let apart = Duration::from_millis(u64::from(question[question.len() - 1] % 4) * 23);
+        match answer.split_off(1) {
+            second if answer_is_split(way) => vec![(after, answer), (after + apart, second)],
+            rest => vec![(after, [answer, rest].concat())],
+        }
     };
     match way {
-        Way::TextOnPty | Way::RtuOnPty => {
+        Way::TextOnPty | Way::BytesOnPty | Way::RtuOnPty => {
             let Pty { master, keep, connector } = pty(fast_line());
             tokio::spawn(serve(master, cut, answer));
             (Box::new(connector), Some(keep))
         }
-        Way::TextOverTcp | Way::RtuOverTcp | Way::ModbusTcp => {
+        Way::TextOverTcp | Way::BytesOverTcp | Way::RtuOverTcp | Way::ModbusTcp => {
             let (listener, connector) = listener().await;
             // Each connection is served on its own: a late answer may still go to one that was given up.
             let answer = Arc::new(Mutex::new(answer));
@@ -183,6 +198,16 @@ async fn late_text_on_a_pseudo_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn late_bytes_on_a_pseudo_terminal() {
+    every_schedule(Way::BytesOnPty).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn late_bytes_over_tcp() {
+    every_schedule(Way::BytesOverTcp).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn late_rtu_on_a_pseudo_terminal() {
     every_schedule(Way::RtuOnPty).await;
 }
@@ -225,7 +250,7 @@ async fn dropped_half_way(way: Way) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_dropped_exchange_spoils_no_later_one() {
-    for way in [Way::TextOnPty, Way::RtuOnPty, Way::RtuOverTcp, Way::ModbusTcp] {
+    for way in [Way::TextOnPty, Way::BytesOnPty, Way::RtuOnPty, Way::RtuOverTcp, Way::ModbusTcp] {
         dropped_half_way(way).await;
     }
 }

@@ -181,3 +181,28 @@ async fn a_channel_whose_field_is_absent_has_no_value() {
     let outcomes: Vec<_> = polled.exchanges[0].readings.iter().map(|reading| reading.outcome.clone()).collect();
     assert_eq!(outcomes, [Outcome::good(1.0), Outcome::Bad(Reason::ABSENT)]);
 }
+
+/// One poll of A5 00 01, answered with these pieces.
+async fn bytes_answered(pieces: Vec<Piece>) -> Result<Vec<f64>, Error> {
+    let (mut bus, _keep) = bus_with(fast_line(), byte_question, move |_| pieces.clone()).await;
+    poll_once(&mut text_driver(&byte_device(&[0xA5, 0, 1], 150)), &mut bus).await
+}
+
+#[tokio::test]
+async fn a_stray_byte_makes_no_number_of_two_bytes() {
+    let ms = Duration::from_millis;
+    assert_eq!(bytes_answered(vec![(ms(0), vec![1, 0])]).await.unwrap(), [256.0]);
+    assert_eq!(bytes_answered(vec![(ms(0), vec![1]), (ms(10), vec![0])]).await.unwrap(), [256.0]);
+    for stray in [0, b'\r', b'\n', 0xFF] {
+        for apart in [0, 5, 12] {
+            // Before the reply, and behind it.
+            for pieces in [[vec![stray, 1], vec![0]], [vec![1, 0], vec![stray]]] {
+                let [head, tail] = pieces;
+                let error = bytes_answered(vec![(ms(0), head), (ms(apart), tail)]).await.unwrap_err();
+                assert!(matches!(error, Error::Malformed { .. }), "{stray} {apart}: {error}");
+            }
+        }
+    }
+    let error = bytes_answered(vec![(ms(0), vec![0xA5, 0, 1]), (ms(3), vec![1, 0])]).await.unwrap_err();
+    assert!(matches!(error, Error::Echo), "{error}");
+}

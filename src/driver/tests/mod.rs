@@ -6,6 +6,7 @@
 mod fast;
 mod faults;
 mod late;
+mod listen;
 mod message;
 mod plan;
 
@@ -25,6 +26,7 @@ use crate::model::LineSettings;
 use crate::profile::Alphabet;
 use crate::profile::Device;
 use crate::profile::DeviceEngine;
+use crate::profile::End;
 use crate::profile::Framing;
 use crate::profile::MessageDevice;
 use crate::profile::MessagePoll;
@@ -33,6 +35,7 @@ use crate::profile::Step;
 use crate::profile::Table;
 use crate::profile::Timing;
 
+pub(crate) use listen::{line_listener, raw_pty};
 pub(crate) use plan::modbus_unit;
 
 use super::modbus::Read;
@@ -156,6 +159,37 @@ pub(super) async fn ask_modbus(bus: &mut Bus, number: u16, reply_ms: u64) -> Res
     assert_eq!(answer.words.len(), 2);
     assert_eq!(answer.words[0], !answer.words[1], "a number that nobody sent");
     Ok(answer.words[0])
+}
+
+pub(super) fn byte_question(bytes: &[u8]) -> Option<usize> {
+    (bytes.len() >= 3).then_some(3)
+}
+
+/// The answer to A5 and a number: the number in two bytes, and nothing that tells them from any others.
+pub(super) fn byte_answer(question: &[u8]) -> Vec<u8> {
+    assert_eq!(question[0], 0xA5, "{question:?}");
+    question[1..].to_vec()
+}
+
+/// A device that answers this with two bytes.
+pub(super) fn byte_device(send: &[u8], reply_ms: u64) -> Device {
+    let step = Step {
+        send: Some(send.to_vec()),
+        expect: Some(Pattern::frame("{v:u16}", None).unwrap()),
+        wait: Duration::ZERO,
+    };
+    let mut device = text_steps(vec![step], b"", reply_ms);
+    let DeviceEngine::Messages(messages) = &mut device.engine else { panic!("{device:?}") };
+    messages.alphabet = Alphabet::Bytes;
+    messages.framing = Framing { start: Vec::new(), end: End::Pattern, escape: None };
+    device
+}
+
+/// Sends A5 and the number; the number that comes back.
+pub(super) async fn ask_bytes(bus: &mut Bus, number: u16, reply_ms: u64) -> Result<u16, Error> {
+    let device = byte_device(&[&[0xA5], &number.to_be_bytes()[..]].concat(), reply_ms);
+    let values = poll_once(&mut text_driver(&device), bus).await?;
+    Ok(values[0].to_string().parse().unwrap())
 }
 
 pub(super) fn text_device(send: &str, expect: &str, reply_ms: u64) -> Device {

@@ -26,7 +26,7 @@ pub(super) fn text_channel(name: Arc<str>) -> DeviceChannel {
     channel(Arc::clone(&name), Source::Field { poll: 0, name, bits: None })
 }
 
-fn channel(id: Arc<str>, source: Source) -> DeviceChannel {
+pub(super) fn channel(id: Arc<str>, source: Source) -> DeviceChannel {
     DeviceChannel {
         id,
         unit: None,

@@ -25,6 +25,7 @@ mod offline;
 mod one_at_a_time;
 mod outages;
 mod trace;
+mod unasked;
 mod unplugged;
 
 use std::fmt::Debug;
