@@ -50,6 +50,7 @@ fn speak(listener: &TcpListener) -> Vec<Said> {
             channel: "rate".into(),
             outcome: Outcome::good(value),
             request_received: at,
+            first_byte_sent: at,
             reply_sent: at,
             intact: true,
         });
