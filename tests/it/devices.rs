@@ -224,6 +224,12 @@ fn what_is_wrong_with_messages_is_said() {
             "has to be among the bytes",
         ),
         (TALKER, "stale_after = \"2s\"", "stale_after = \"0s\"", "can't be zero"),
+        (
+            TALKER,
+            "fixed = 9\nchecksum = { kind = \"sum8\", from = 1 }\n[[listen]]\nexpect = \"07 05 {st:u8} {err:u8} {p:u16} {_:u16} {ck}\"",
+            "\n[[listen]]\nexpect = [\"07 05 {st:u8} {err:u8} {p:u16}\", \"07 05 {st:u8} {err:u8} {p:u16} {_:u8}\"]",
+            "can begin alike",
+        ),
         (TALKER, "expect = \"07 05 {st:u8} {err:u8} {p:u16} {_:u16} {ck}\"", "", "has no `expect`"),
         (TALKER, "[[channel]]", "[[poll]]\nsteps = [{ send = \"01\" }]\n[[channel]]", "asks for nothing"),
         (TALKER, "mode = \"listen\"", "", "goes with `mode = \"listen\"`"),

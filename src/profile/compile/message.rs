@@ -10,7 +10,7 @@ use crate::document::Spanned;
 
 use super::super::checksum::Checksum;
 use super::super::device::{Alphabet, ConnectStep, Listen, MessageDevice, MessagePoll, Step};
-use super::super::framing::Framing;
+use super::super::framing::{End, Framing};
 use super::super::pattern::{Pattern, frame_message, text_message};
 use super::super::raw::is_name;
 use super::super::schema::{ExpectFile, ListenFile, ModeWord, PollFile, ProfileFile, StepFile};
@@ -104,6 +104,8 @@ pub(super) fn device(
         }
         for (index, entry) in file.listen.iter().enumerate() {
             if let Some(listen) = one_listen(index, entry, &language, compiler) {
+                let earlier = device.listens.iter().map(|listen| &listen.expect);
+                refuse_confusion(&language.framing, &listen.expect, earlier, &entry.span(), compiler);
                 note_fields(&mut fields, listen.expect.names(), device.listens.len(), &entry.span(), compiler);
                 device.listens.push(listen);
             }
@@ -131,6 +133,22 @@ pub(super) fn device(
         compiler.missing(whole, "poll", "the profile has no `[[poll]]`", "");
     }
     Some((device, fields))
+}
+
+/// Where only the pattern tells how long a message is, a short one must not look like the beginning of a long one: what is
+/// heard would depend on how the bytes happen to arrive.
+fn refuse_confusion<'a>(
+    framing: &Framing,
+    expect: &'a Pattern,
+    earlier: impl Iterator<Item = &'a Pattern>,
+    span: &Range<usize>,
+    compiler: &mut Compiler<'_>,
+) {
+    let confused = |other: &Pattern| expect.can_be_confused_with(other);
+    if framing.end == End::Pattern && (confused(expect) || earlier.into_iter().any(confused)) {
+        let help = "let `[framing]` tell the length (`fixed`, `length`), or begin each message with a byte of its own";
+        compiler.error(span.clone(), "two messages of different length can begin alike", help);
+    }
 }
 
 fn note_fields<'a>(
@@ -355,7 +373,11 @@ fn one_step(
             if let Some(longest) = keys.longest {
                 compiler.error(longest.span(), "`longest` goes with `regex` only; `expect` tells it by itself", "");
             }
-            expected(expect, numbers, language, compiler)
+            let pattern = expected(expect, numbers, language, compiler);
+            if let Some(pattern) = &pattern {
+                refuse_confusion(&language.framing, pattern, std::iter::empty(), &expect.span(), compiler);
+            }
+            pattern
         }
         (None, Some(regex)) => regular(regex, keys.longest, language, compiler),
     };

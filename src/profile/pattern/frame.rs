@@ -118,6 +118,19 @@ impl FramePattern {
         })
     }
 
+    /// Whether a message of one can be the beginning of a message of the other, so that only what follows tells them apart.
+    pub(super) fn can_begin_as(&self, other: &Self) -> bool {
+        let literals = |pattern: &Self| -> Vec<Option<u8>> {
+            let one = |part: &Part| match part {
+                Part::Literal(byte) => vec![Some(*byte)],
+                part => vec![None; part.size()],
+            };
+            pattern.parts.iter().flat_map(one).collect()
+        };
+        let agree = |(one, other): (Option<u8>, Option<u8>)| one.is_none() || other.is_none() || one == other;
+        self.size != other.size && literals(self).into_iter().zip(literals(other)).all(agree)
+    }
+
     /// Whether its literal bytes are those at their places, as far as the bytes go.
     pub(super) fn may_begin(&self, beginning: &[u8]) -> bool {
         let mut at = 0;

@@ -197,6 +197,19 @@ impl Pattern {
         })
     }
 
+    /// Whether two forms, of this or of the other pattern, have different lengths and can begin alike.
+    pub(super) fn can_be_confused_with(&self, other: &Self) -> bool {
+        let frames = |pattern: &Self| -> Vec<FramePattern> {
+            let frame = |form: &Form| match form {
+                Form::Frame(frame) => Some(frame.clone()),
+                Form::Text(_) => None,
+            };
+            pattern.forms.iter().filter_map(frame).collect()
+        };
+        let theirs = frames(other);
+        frames(self).iter().any(|own| theirs.iter().any(|their| own.can_begin_as(their)))
+    }
+
     /// Lengths of the messages of bytes that may begin so; none of text, whose length its terminator tells.
     pub(super) fn lengths<'a>(&'a self, beginning: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
         self.forms.iter().filter_map(|form| match form {
