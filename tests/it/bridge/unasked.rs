@@ -20,6 +20,7 @@ address = "ADDRESS"
 [[instruments]]
 name = "monitor"
 link = "monitor"
+channels.rate = { name = "deposition_rate" }
 [instruments.inline]
 engine = "text"
 mode = "listen"
@@ -82,10 +83,14 @@ async fn what_is_said_unasked_is_on_the_platform_as_it_was_said() {
     let said = speaker.join().unwrap();
 
     let account = Oracle::new(&server, vec![said]).check(&lab.run());
-    let counts = account.of("rate");
+    let counts = account.of("deposition_rate");
     assert!(counts.recorded >= 30 && counts.decimated > counts.recorded, "{counts:?}");
     assert_eq!(counts.bad_total(), 0, "{counts:?}");
     // The first line may not have been a whole one, and what was said after the end was heard by nobody.
     let heard = usize::try_from(counts.read).unwrap();
-    assert!(heard < account.said["rate"] && heard + 60 > account.said["rate"], "{counts:?} {:?}", account.said);
+    assert!(
+        heard < account.said["deposition_rate"] && heard + 60 > account.said["deposition_rate"],
+        "{counts:?} {:?}",
+        account.said
+    );
 }
