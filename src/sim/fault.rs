@@ -128,7 +128,7 @@ impl Fault {
 
     /// Whether it is how the instrument is, and not something that strikes single answers and could be counted.
     fn is_a_condition(&self) -> bool {
-        matches!(self, Self::Echo | Self::Boot(_) | Self::Chatter { .. } | Self::Refresh(_) | Self::DeadTime(_))
+        matches!(self, Self::Boot(_) | Self::Chatter { .. } | Self::Refresh(_) | Self::DeadTime(_))
     }
 }
 
@@ -414,7 +414,7 @@ mod tests {
             "exception:2",
             "boot:5000ms",
             "unasked:#XI1<CR>",
-            "unasked:1*2/<x07>*3",
+            "unasked:1*2/<BEL>*3",
             "chatter:a@b<CR>@500ms",
             "stray",
             "stray:3",

@@ -13,7 +13,7 @@ use crate::model::{LineSettings, Outcome, Reason, Transport};
 use crate::profile::{Fields, Raw};
 
 use super::bench::Bench;
-use super::instrument::Shown;
+use super::instrument::{Shown, encode};
 use super::place::{Command, Found};
 use super::{Error, Pace, Place, Plan, Said, Scenario};
 
@@ -120,7 +120,7 @@ impl SimHandle {
         if let Shown::Set(outcome) = &shown
             && !shown.is_absent()
         {
-            channel.encode(outcome, &mut Fields::new())?;
+            encode(channel, outcome, &mut Fields::new())?;
         }
         bay.set(index, shown);
         Ok(())

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::model::Outcome;
 use crate::model::Reason;
-use crate::profile::{Alphabet, Device, DeviceChannel, DeviceEngine, Fields, Param, ParamError, Profile, Raw};
+use crate::profile::{
+    Alphabet, Device, DeviceChannel, DeviceEngine, Fields, Param, ParamError, Profile, Raw, Unencodable,
+};
 
 use super::{Scenario, Signal};
 
@@ -145,7 +147,7 @@ impl Shown {
             Self::Set(outcome) => outcome.clone(),
             Self::Raw(raw) => return fields.set(channel.field(), raw.clone()),
         };
-        if channel.encode(&outcome, fields).is_err() {
+        if encode(channel, &outcome, fields).is_err() {
             over_range(channel, fields);
         }
         // A status alone says that there is no value; something stands in its place all the same.
@@ -164,6 +166,25 @@ pub(super) fn over_range(channel: &DeviceChannel, fields: &mut Fields) -> bool {
 /// Shows a channel in the state of this name. False where the profile has no such state.
 pub(super) fn show_as(channel: &DeviceChannel, state: &str, fields: &mut Fields) -> bool {
     channel.encode(&Outcome::Bad(Reason::named(state)), fields).is_ok()
+}
+
+/// A word that stands for all those that a profile takes for one reason without naming any.
+const ANY_WORD: &str = "INVALID";
+
+/// Sets the fields of a reply so that a reader sees this outcome.
+pub(super) fn encode(channel: &DeviceChannel, outcome: &Outcome, fields: &mut Fields) -> Result<(), Unencodable> {
+    channel.encode(outcome, fields).or_else(|error| {
+        let stands_for_all = |reason: &Reason| {
+            channel.decoding.texts.iter().any(|(state, named)| named == reason && state.open && state.word.is_empty())
+        };
+        match outcome {
+            Outcome::Bad(reason) if stands_for_all(reason) => {
+                fields.set(channel.field(), Raw::text(ANY_WORD));
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    })
 }
 
 /// What an engine answers: bytes without the envelope of the link, and what a perfect reader gets out of them, by the

@@ -9,7 +9,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::Outcome;
-use crate::model::Reason;
 use crate::profile::{
     Alphabet, Device, DeviceChannel, DeviceEngine, Fields, MessageDevice, MessagePoll, Misfit, Pattern, Raw, Source,
     Step, Unwritable,
@@ -184,12 +183,7 @@ fn fed_by(device: &Device, source: usize) -> impl Iterator<Item = (usize, &Devic
 
 /// What a reader gets out of the fields of a whole poll or of an unasked message.
 fn given(device: &Device, source: usize, read: &Fields) -> Vec<(usize, Outcome)> {
-    let outcome = |channel: &DeviceChannel| outcome_of(channel, read);
-    fed_by(device, source).map(|(index, channel)| (index, outcome(channel))).collect()
-}
-
-fn outcome_of(channel: &DeviceChannel, read: &Fields) -> Outcome {
-    read.get(channel.field()).map_or(Outcome::Bad(Reason::ABSENT), |raw| channel.evaluate(raw, read))
+    fed_by(device, source).map(|(index, channel)| (index, channel.read(read))).collect()
 }
 
 /// Messages as they go out, framing included, and the fields that a reader finds in them.
@@ -245,12 +239,16 @@ fn written<'a>(
 impl<'a> Content<'a> {
     fn new(channels: Vec<(&'a DeviceChannel, Option<&'a Shown>)>) -> Self {
         let mut content = Self { channels, fields: Fields::new(), absent: BTreeSet::new() };
-        // What was set by hand comes last: a status that two channels share is as it was set.
-        for by_hand in [false, true] {
+        // A value sets the status that it needs, so it comes after the status' own; what was set by hand comes last.
+        let rank = |channel: &DeviceChannel, shown: &Shown| match shown.is_by_hand() {
+            true => 2,
+            false => u8::from(channel.decoding.needs().next().is_some()),
+        };
+        for turn in 0..3 {
             for (channel, shown) in &content.channels {
                 match shown {
                     Some(shown) if shown.is_absent() => drop(content.absent.insert(Arc::clone(channel.field()))),
-                    Some(shown) if shown.is_by_hand() == by_hand => shown.put(channel, &mut content.fields),
+                    Some(shown) if rank(channel, shown) == turn => shown.put(channel, &mut content.fields),
                     _ => {}
                 }
             }
@@ -280,7 +278,7 @@ impl<'a> Content<'a> {
     /// How many channels a reader of the message sees as they are meant.
     fn shows(&self, pattern: &Pattern, message: &[u8]) -> usize {
         let Ok(read) = pattern.read(message) else { return 0 };
-        let shows = |channel: &DeviceChannel, shown: &Shown| shown.is_seen_as(&outcome_of(channel, &read));
+        let shows = |channel: &DeviceChannel, shown: &Shown| shown.is_seen_as(&channel.read(&read));
         self.channels.iter().filter(|(channel, shown)| shown.is_some_and(|shown| shows(channel, shown))).count()
     }
 

@@ -14,6 +14,9 @@ mod library;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
+#[cfg(unix)]
+mod simulated;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 #[cfg(unix)]

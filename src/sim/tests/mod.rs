@@ -5,6 +5,7 @@ mod faults;
 mod library;
 mod ports;
 mod sockets;
+mod traps;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
