@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use crate::model::Outcome;
 use crate::profile::{
-    Alphabet, Device, DeviceChannel, DeviceEngine, Fields, MessageDevice, MessagePoll, Misfit, Pattern, Raw, Source,
-    Step, Unwritable,
+    Alphabet, Device, DeviceChannel, DeviceEngine, Fields, MessageDevice, Misfit, Pattern, Raw, Source, Step,
+    Unwritable,
 };
 
 use super::instrument::{Answer, Shown, show_as};
@@ -19,14 +19,13 @@ use super::instrument::{Answer, Shown, show_as};
 /// How many values are tried for a field that what it should show does not fit.
 const STAND_INS: usize = 4;
 
-/// A conversation of several steps.
+/// A conversation of several steps. Polls that begin alike can't be told apart until they part.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Turn {
-    poll: usize,
     /// The step that is expected next; the last one again when all are done, since an enquiry may be repeated.
     step: usize,
-    /// What a reader has got out of it so far.
-    read: Fields,
+    /// The polls that it may be, each with what a reader has got out of it so far; at least one.
+    strands: Vec<(usize, Fields)>,
 }
 
 /// What an instrument makes of a message.
@@ -95,14 +94,19 @@ pub(super) fn known(engine: &MessageDevice) -> impl Iterator<Item = Known> {
 /// Finds out what a message is. `turn` is what is expected next.
 pub(super) fn understand(engine: &MessageDevice, turn: Option<&Turn>, message: &[u8]) -> Understood {
     let sends = |step: &Step| step.send.as_deref() == Some(message);
-    let expected =
-        |turn: &&Turn| engine.polls.get(turn.poll).and_then(|poll| poll.steps.get(turn.step)).is_some_and(sends);
-    if let Some(turn) = turn.filter(expected) {
-        return Understood::Step(turn.clone());
+    let expects =
+        |poll: usize, step: usize| engine.polls.get(poll).and_then(|poll| poll.steps.get(step)).is_some_and(sends);
+    if let Some(turn) = turn {
+        let goes_on = |(poll, _): &&(usize, Fields)| expects(*poll, turn.step);
+        let strands: Vec<(usize, Fields)> = turn.strands.iter().filter(goes_on).cloned().collect();
+        if !strands.is_empty() {
+            return Understood::Step(Turn { step: turn.step, strands });
+        }
     }
-    let begins = |poll: &MessagePoll| poll.steps.first().is_some_and(sends);
-    if let Some(poll) = engine.polls.iter().position(begins) {
-        return Understood::Step(Turn { poll, step: 0, read: Fields::new() });
+    let begun = (0..engine.polls.len()).filter(|poll| expects(*poll, 0));
+    let strands: Vec<(usize, Fields)> = begun.map(|poll| (poll, Fields::new())).collect();
+    if !strands.is_empty() {
+        return Understood::Step(Turn { step: 0, strands });
     }
     if let Some(connect) = engine.on_connect.iter().position(|connect| sends(&connect.step)) {
         return Understood::Connect(connect);
@@ -118,23 +122,38 @@ pub(super) fn answer(
     turn: Turn,
     how: How<'_>,
 ) -> Option<Spoken> {
-    let steps = engine.polls.get(turn.poll)?.steps.as_slice();
+    let (poll, so_far) = turn.strands.first()?;
+    let steps = engine.polls.get(*poll)?.steps.as_slice();
     // A step without a message of its own is answered along with the one before it.
     let silent = steps.iter().skip(turn.step + 1).take_while(|step| step.send.is_none()).count();
-    let next = turn.step + silent + 1;
-    let other = how.as_if.and_then(engine_of).and_then(|other| other.polls.get(turn.poll));
+    let asked = turn.step..turn.step + silent + 1;
+    let next = asked.end;
+    let other = how.as_if.and_then(engine_of).and_then(|other| other.polls.get(*poll));
     let other_steps = other.map_or(steps, |poll| poll.steps.as_slice());
-    let asked = turn.step..next;
-    let expected = expected(steps, asked.clone()).zip(expected(other_steps, asked));
-    let mut written = written(device, engine, shown, turn.poll, expected, how)?;
-    let mut now = turn;
-    now.read.extend(std::mem::take(&mut written.read));
-    // Only the end of a conversation gives values: a status may come in another step than the number.
-    let given = if next < steps.len() { Vec::new() } else { given(device, now.poll, &now.read) };
-    if next < steps.len() {
-        now.step = next;
+    let patterns = expected(steps, asked.clone()).zip(expected(other_steps, asked.clone()));
+    let mut written = written(device, engine, shown, (*poll, so_far), patterns, how)?;
+    let mut strands = vec![(*poll, so_far.clone())];
+    for (place, (poll, so_far)) in turn.strands.iter().enumerate() {
+        if place == 0 {
+            strands.iter_mut().for_each(|(_, read)| read.extend(std::mem::take(&mut written.read)));
+            continue;
+        }
+        let own = engine.polls.get(*poll).map(|poll| expected(&poll.steps, asked.clone()));
+        let mut read = so_far.clone();
+        let messages = own.into_iter().flatten().zip(&written.messages);
+        // What is another answer in the eyes of this poll has told it apart.
+        if messages
+            .map(|(pattern, message)| pattern.read(message).map(|found| read.extend(found)))
+            .all(|read| read.is_ok())
+        {
+            strands.push((*poll, read));
+        }
     }
-    Some(Spoken { turn: Some(now), ..written.said(given) })
+    // Only the end of a conversation gives values: a status may come in another step than the number.
+    let done = next >= steps.len();
+    let given = strands.first().filter(|_| done).map(|(poll, read)| given(device, *poll, read)).unwrap_or_default();
+    let step = if done { turn.step } else { next };
+    Some(Spoken { turn: Some(Turn { step, strands }), ..written.said(given) })
 }
 
 /// Answers a message that is sent after the link was opened.
@@ -144,7 +163,10 @@ pub(super) fn greet(device: &Device, engine: &MessageDevice, connect: usize, how
     let own = expects(engine)?;
     let other = how.as_if.and_then(engine_of).and_then(expects);
     let other = other.as_ref().unwrap_or(&own);
-    Some(written(device, engine, &[], usize::MAX, std::iter::once((&own, other)), how)?.said(Vec::new()))
+    Some(
+        written(device, engine, &[], (usize::MAX, &Fields::new()), std::iter::once((&own, other)), how)?
+            .said(Vec::new()),
+    )
 }
 
 /// A message that is said unasked, by its place.
@@ -157,7 +179,8 @@ pub(super) fn speak(
 ) -> Option<Spoken> {
     let own = engine.listens.get(which)?;
     let other = how.as_if.and_then(engine_of).and_then(|other| other.listens.get(which)).unwrap_or(own);
-    let written = written(device, engine, shown, which, std::iter::once((&own.expect, &other.expect)), how)?;
+    let written =
+        written(device, engine, shown, (which, &Fields::new()), std::iter::once((&own.expect, &other.expect)), how)?;
     let given = given(device, which, &written.read);
     Some(written.said(given))
 }
@@ -189,6 +212,8 @@ fn given(device: &Device, source: usize, read: &Fields) -> Vec<(usize, Outcome)>
 /// Messages as they go out, framing included, and the fields that a reader finds in them.
 struct Written {
     bytes: Vec<u8>,
+    /// The messages without framing, as they were meant.
+    messages: Vec<Vec<u8>>,
     read: Fields,
     spoilt: bool,
     foreign: bool,
@@ -209,21 +234,24 @@ struct Content<'a> {
     absent: BTreeSet<Arc<str>>,
 }
 
-/// Writes messages, each as the second pattern has it; the first is the instrument's own.
+/// Writes messages of a poll of which so much has been said already, each as the second pattern has it; the first is the
+/// instrument's own.
 fn written<'a>(
     device: &Device,
     engine: &MessageDevice,
     shown: &[Shown],
-    source: usize,
+    (source, so_far): (usize, &Fields),
     patterns: impl Iterator<Item = (&'a Pattern, &'a Pattern)>,
     how: How<'_>,
 ) -> Option<Written> {
     let channels = fed_by(device, source).map(|(index, channel)| (channel, shown.get(index))).collect();
-    let content = Content::new(channels);
-    let mut written = Written { bytes: Vec::new(), read: Fields::new(), spoilt: false, foreign: false };
+    let content = Content::new(channels, so_far);
+    let mut written =
+        Written { bytes: Vec::new(), messages: Vec::new(), read: Fields::new(), spoilt: false, foreign: false };
     for (own, pattern) in patterns {
         let mut message = content.written(pattern)?;
         written.read.extend(pattern.read(&message).ok()?);
+        written.messages.push(message.clone());
         written.foreign |= how.as_if.is_some() && own.read(&message).is_err();
         if how.wrong_checksum
             && let Some(wrong) = with_wrong_checksum(pattern, &message)
@@ -237,8 +265,9 @@ fn written<'a>(
 }
 
 impl<'a> Content<'a> {
-    fn new(channels: Vec<(&'a DeviceChannel, Option<&'a Shown>)>) -> Self {
-        let mut content = Self { channels, fields: Fields::new(), absent: BTreeSet::new() };
+    /// `so_far` are the fields that were said before: a unit, say, in which the value has to be.
+    fn new(channels: Vec<(&'a DeviceChannel, Option<&'a Shown>)>, so_far: &Fields) -> Self {
+        let mut content = Self { channels, fields: so_far.clone(), absent: BTreeSet::new() };
         // A value sets the status that it needs, so it comes after the status' own; what was set by hand comes last.
         let rank = |channel: &DeviceChannel, shown: &Shown| match shown.is_by_hand() {
             true => 2,
