@@ -152,8 +152,9 @@ pub(super) fn answer(
     // Only the end of a conversation gives values: a status may come in another step than the number.
     let done = next >= steps.len();
     let given = strands.first().filter(|_| done).map(|(poll, read)| given(device, *poll, read)).unwrap_or_default();
-    let step = if done { turn.step } else { next };
-    Some(Spoken { turn: Some(Turn { step, strands }), ..written.said(given) })
+    // An enquiry that is repeated is answered anew, with nothing left of its first answer.
+    let turn = if done { turn } else { Turn { step: next, strands } };
+    Some(Spoken { turn: Some(turn), ..written.said(given) })
 }
 
 /// Answers a message that is sent after the link was opened.
@@ -290,6 +291,7 @@ impl<'a> Content<'a> {
         if !pattern.has_choice() {
             return self.in_form(pattern);
         }
+        let all: usize = self.channels.iter().filter_map(|(_, shown)| *shown).map(|shown| self.weight(shown)).sum();
         let mut best: Option<(usize, Vec<u8>)> = None;
         for form in pattern.forms() {
             let Some(message) = self.in_form(&form) else { continue };
@@ -297,18 +299,26 @@ impl<'a> Content<'a> {
             if best.as_ref().is_none_or(|(most, _)| shows > *most) {
                 best = Some((shows, message));
             }
-            if shows == self.channels.len() {
+            if shows == all {
                 break;
             }
         }
         best.map(|(_, message)| message)
     }
 
-    /// How many channels a reader of the message sees as they are meant.
+    /// How much a reader of the message sees as it is meant; one channel that was set by hand counts more than all that
+    /// follow their course.
     fn shows(&self, pattern: &Pattern, message: &[u8]) -> usize {
         let Ok(read) = pattern.read(message) else { return 0 };
-        let shows = |channel: &DeviceChannel, shown: &Shown| shown.is_seen_as(&channel.read(&read));
-        self.channels.iter().filter(|(channel, shown)| shown.is_some_and(|shown| shows(channel, shown))).count()
+        let shown = self.channels.iter().filter_map(|(channel, shown)| Some((channel, (*shown)?)));
+        shown
+            .filter(|(channel, shown)| shown.is_seen_as(&channel.read(&read)))
+            .map(|(_, shown)| self.weight(shown))
+            .sum()
+    }
+
+    fn weight(&self, shown: &Shown) -> usize {
+        if shown.is_by_hand() { self.channels.len() } else { 1 }
     }
 
     /// The message in a form of its pattern. What does not fit its field is shown as over range, or as whatever does.

@@ -1,6 +1,6 @@
 //! Every shipped profile, simulated, read by the crate's own drivers: what is read is what was said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -117,8 +117,16 @@ async fn every_shipped_profile_is_read_as_it_is_said() {
     assert!(!problems.has_errors());
     let mut tasks = JoinSet::new();
     for profile in library.iter() {
-        for place in places(profile.sample()) {
-            let (name, device) = (profile.id.to_string(), profile.sample().clone());
+        // The sample's law gives no number that the sample's register could hold.
+        let params = match &*profile.id {
+            "analog-gauge-adc" => [("address", "0"), ("a", "0.00025"), ("b", "-12.5")].as_slice(),
+            _ => &[],
+        };
+        let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let made = profile.device(&params, &BTreeSet::new());
+        let sample = made.ok().filter(|_| !params.is_empty()).unwrap_or_else(|| profile.sample().clone());
+        for place in places(&sample) {
+            let (name, device) = (profile.id.to_string(), sample.clone());
             tasks.spawn(async move {
                 let channels = device.channels.len();
                 let reading = async {
