@@ -168,8 +168,8 @@ pub(super) fn show_as(channel: &DeviceChannel, state: &str, fields: &mut Fields)
     channel.encode(&Outcome::Bad(Reason::named(state)), fields).is_ok()
 }
 
-/// A word that stands for all those that a profile takes for one reason without naming any.
-const ANY_WORD: &str = "INVALID";
+/// A word that stands for all those that a profile takes for one reason without naming any; short enough for any field.
+const ANY_WORD: &str = "?";
 
 /// Sets the fields of a reply so that a reader sees this outcome.
 pub(super) fn encode(channel: &DeviceChannel, outcome: &Outcome, fields: &mut Fields) -> Result<(), Unencodable> {
