@@ -79,7 +79,8 @@ impl Budget {
 
     /// The part of the link's time that the plan takes: 1 is all of it.
     pub fn share(&self) -> f64 {
-        self.rows.iter().map(BudgetRow::share).sum()
+        // An empty sum of floats is -0.
+        self.rows.iter().map(BudgetRow::share).fold(0.0, |sum, share| sum + share)
     }
 
     /// Whether the link can carry the plan.

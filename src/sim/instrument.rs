@@ -10,7 +10,7 @@ use crate::profile::{
     Alphabet, Device, DeviceChannel, DeviceEngine, Fields, Param, ParamError, Profile, Raw, Unencodable,
 };
 
-use super::{Scenario, Signal};
+use super::{Scenario, Signal, message};
 
 /// An instrument to simulate.
 #[derive(Debug, Clone)]
@@ -65,6 +65,7 @@ impl SimInstrument {
                 profile.device(&params, &messages).ok()
             })
         });
+        let device = recognisable(device, profile, params);
         Ok(Self { neighbour: neighbour.map(Box::new), ..Self::new(name, device, scenario) })
     }
 
@@ -97,6 +98,27 @@ impl SimInstrument {
             _ => value,
         }
     }
+}
+
+/// The device with answers to the messages by which `scan` recognises it, where they are for its parameters and are not
+/// among its polls anyway.
+fn recognisable(mut device: Device, profile: &Profile, params: &BTreeMap<String, String>) -> Device {
+    let DeviceEngine::Messages(engine) = &mut device.engine else { return device };
+    let has = |name: &str, value: &String| {
+        let default = || profile.params.get(name).and_then(|param| param.default.as_ref());
+        params.get(name).or_else(default) == Some(value)
+    };
+    for probe in profile.identify().iter().filter(|probe| probe.params.iter().all(|(name, value)| has(name, value))) {
+        let DeviceEngine::Messages(asked) = &probe.device.engine else { continue };
+        for poll in &asked.polls {
+            let first = poll.steps.first().and_then(|step| step.send.as_deref());
+            let is_known = message::messages(engine).any(|known| Some(known) == first);
+            if !is_known {
+                engine.polls.push(poll.clone());
+            }
+        }
+    }
+    device
 }
 
 /// Other addresses that are written alike: the next numbers, or what else there is to choose.

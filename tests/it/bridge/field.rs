@@ -1,6 +1,6 @@
 //! The field: simulated instruments, each on a line of its own or several on one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,8 +21,7 @@ pub(super) fn profile(id: &str) -> Arc<Profile> {
 pub(super) fn instrument(name: &str, profile: &Profile, params: &[(&str, &str)]) -> SimInstrument {
     let params: BTreeMap<String, String> =
         params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let device = profile.device(&params, &BTreeSet::new()).unwrap();
-    SimInstrument::new(name, device, rising())
+    SimInstrument::of(name, profile, &params, rising()).unwrap()
 }
 
 /// 100 to 900 and back in 40 s: four whole units from one reading to the next at ten a second.
