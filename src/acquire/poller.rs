@@ -227,7 +227,7 @@ impl Poller {
             let Some(slot) = self.schedule.next(self.time.now()) else {
                 return std::future::pending().await;
             };
-            self.pacer.until(self.time.instant(slot.at).into()).await;
+            self.pacer.until_exactly(self.time.instant(slot.at).into()).await;
             let began = self.time.now();
             let polled = self.poll(bus, slot).await;
             let is_gone = matches!(polled.failure, Some(DriverError::Gone(_))) && polled.exchanges.is_empty();
