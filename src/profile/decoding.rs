@@ -16,7 +16,7 @@ use super::raw::FieldRef;
 use super::{Fields, Raw};
 
 /// The reason of a status that the profile's `quality` does not list: nobody knows what it means, so it is no value.
-pub(super) const UNKNOWN_STATUS: &str = "unknown_status";
+pub const UNKNOWN_STATUS: &str = "unknown_status";
 
 /// The reason where a setting that says what the raw value means (its unit, say) could not be read.
 pub(super) const UNKNOWN_SETTING: &str = "unknown_setting";

@@ -30,7 +30,7 @@ mod vectors;
 pub use checksum::{Checksum, ChecksumEncoding, ChecksumKind};
 pub(crate) use compile::{SHORTEST_PERIOD, table};
 pub use curve::Scaling;
-pub use decoding::{Case, Decoding, QualityMap, TextState, Unencodable, Verdict};
+pub use decoding::{Case, Decoding, QualityMap, TextState, UNKNOWN_STATUS, Unencodable, Verdict};
 pub use definition::{Message, Origin, Profile};
 pub(crate) use definition::{baud, data_bits, parity, stop_bits};
 pub use device::{

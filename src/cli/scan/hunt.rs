@@ -8,17 +8,21 @@ use super::plan::{LeftOut, Patience, Plan, Question, Stage, Way, danger, frame, 
 use super::port::{Port, Reply};
 use crate::driver;
 use crate::driver::modbus::Read;
+use crate::model::Kind;
 use crate::model::LineSettings;
 use crate::model::Outcome;
+use crate::profile::DeviceChannel;
 use crate::profile::DeviceEngine;
 use crate::profile::Fields;
 use crate::profile::Heard;
+use crate::profile::HeardMessage;
 use crate::profile::Hearing;
 use crate::profile::Library;
 use crate::profile::Probe;
 use crate::profile::Profile;
 use crate::profile::Says;
 use crate::profile::Source;
+use crate::profile::UNKNOWN_STATUS;
 use crate::profile::printable;
 
 /// An instrument that has shown signs of life is given this long.
@@ -114,7 +118,7 @@ impl Hunt<'_> {
     /// first setting is silent, all are. The setting at which talk made sense is tried first.
     async fn hear(&mut self, stages: &mut [Stage]) -> Result<(), Failure> {
         let mut lines: Vec<Option<LineSettings>> = Vec::new();
-        let of_talkers = self.plan.talkers.iter().map(|profile| profile.line.clone());
+        let of_talkers = self.plan.talkers_lines.iter().cloned();
         let serial = self.ways.way == Way::Serial;
         let of_stages = stages.iter().map(|stage| stage.line.clone());
         let all = of_talkers.map(|line| serial.then_some(line)).chain(of_stages);
@@ -160,13 +164,13 @@ impl Hunt<'_> {
         self.port
             .listen(line, self.ways.listen, |heard| {
                 bytes.extend_from_slice(heard.unwrap_or_default());
-                for (_, _, hearing, count) in &mut ears {
+                for (_, probe, hearing, count) in &mut ears {
                     match heard {
                         Some(heard) => hearing.push(heard),
                         None => hearing.silence(),
                     }
                     while let Some(heard) = hearing.heard() {
-                        *count += u32::from(matches!(heard, Heard::Message(_)));
+                        *count += u32::from(matches!(heard, Heard::Message(message) if is_meant(probe, &message)));
                     }
                 }
             })
@@ -454,4 +458,22 @@ fn excerpt(bytes: &[u8]) -> String {
         bytes.iter().take(24).map(|byte| format!("{byte:02X} ")).collect()
     };
     super::super::screen::cut(text.trim(), 48)
+}
+
+/// Whether a message says something to this profile. Gauges of one family send frames of one shape, and a status tells which
+/// of them it is: to the profiles of the others it is unknown.
+fn is_meant(probe: &Probe, message: &HeardMessage) -> bool {
+    let fed =
+        |channel: &&DeviceChannel| matches!(&channel.source, Source::Field { poll, .. } if *poll == message.which);
+    let measured = |channel: &&DeviceChannel| matches!(channel.kind, Kind::Gauge | Kind::Counter);
+    let mut outcomes = probe
+        .device
+        .channels
+        .iter()
+        .filter(fed)
+        .filter(measured)
+        .map(|channel| channel.read(&message.fields))
+        .peekable();
+    outcomes.peek().is_none()
+        || outcomes.any(|outcome| !matches!(outcome, Outcome::Bad(reason) if reason.as_str() == UNKNOWN_STATUS))
 }

@@ -44,6 +44,8 @@ pub(super) struct Wishes {
 pub(super) struct Plan {
     /// Profiles of instruments that talk unasked.
     pub(super) talkers: Vec<Arc<Profile>>,
+    /// How the line is set while they are listened to.
+    pub(super) talkers_lines: Vec<LineSettings>,
     /// Line settings in the order in which they are tried.
     pub(super) stages: Vec<Stage>,
     /// Profiles that a Modbus unit that answers is asked for.
@@ -170,6 +172,7 @@ impl Plan {
         for profile in candidates.iter().filter(|profile| !profile.is_modbus() && messages) {
             if talks(profile) {
                 plan.talkers.push(Arc::clone(profile));
+                plan.talkers_lines.push(set(&profile.line));
                 continue;
             }
             let own = set(&profile.line);

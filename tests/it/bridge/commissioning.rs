@@ -267,3 +267,23 @@ async fn check_says_what_would_fit() {
     assert_eq!(checked.code(), 0, "{checked:#?}");
     assert!(fastest > 20.0, "{result:#}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scan_tells_a_talking_gauge_from_its_relatives_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = folder.path().join("ttyGauge");
+    let bpg = profile("inficon-bpg400");
+    let sim = line(Place::Pty { path: Some(port.clone()) }, &bpg, vec![instrument("gauge", &bpg, &[])]);
+    let scan =
+        command(&["scan", "--port", port.to_str().unwrap(), "--baud", "9600", "--quick", "--yes", "--json"]).await;
+    nothing_was_written(&sim, &["gauge"]);
+    let result = json(&scan);
+    assert_eq!(scan.code(), 0, "{scan:#?}");
+    assert_eq!(result["sent"], 0, "it was recognised before anything was sent");
+    let profiles: Vec<&str> =
+        result["found"].as_array().unwrap().iter().filter_map(|found| found["profile"].as_str()).collect();
+    assert!(profiles.contains(&"inficon-bpg400"), "{result:#}");
+    assert!(!profiles.contains(&"inficon-hpg400"), "a frame of another type is not its own: {result:#}");
+    assert!(result["found"].as_array().unwrap().iter().all(|found| found["line"] == "9600 8N1"), "{result:#}");
+    passes_check(folder.path(), result["fragment"].as_str().unwrap()).await;
+}
