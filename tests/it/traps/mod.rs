@@ -3,4 +3,5 @@
 
 mod modbus;
 mod peer;
+mod talkers;
 mod text;
