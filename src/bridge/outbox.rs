@@ -31,12 +31,18 @@ impl Outbox for RunOutbox {
         self.0.stream_finalized(run).await.map_err(told)
     }
 
-    async fn take(&self, run: &RunId, limit: usize, in_flight: &[u64]) -> Result<Vec<Frozen>, OutboxError> {
-        self.0.take(run, limit, in_flight).await.map_err(told)
+    async fn take(&self, run: &RunId, limit: usize, in_flight: &[u64], from: u64) -> Result<Vec<Frozen>, OutboxError> {
+        self.0.take(run, limit, in_flight, from).await.map_err(told)
     }
 
-    async fn settle(&self, run: &RunId, seq: u64, refused: &[(ChannelName, String)]) -> Result<(), OutboxError> {
-        self.0.settle(run, seq, refused).await.map_err(told)
+    async fn settle(
+        &self,
+        run: &RunId,
+        seq: u64,
+        refused: &[(ChannelName, String)],
+        said: &[(ChannelName, u64)],
+    ) -> Result<(), OutboxError> {
+        self.0.settle(run, seq, refused, said).await.map_err(told)
     }
 
     async fn attempt_failed(&self, run: &RunId, seq: u64, why: &str) -> Result<(), OutboxError> {

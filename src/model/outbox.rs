@@ -65,6 +65,8 @@ pub struct OutboxRun {
     pub stream: Option<StreamRecord>,
     /// Sealed chunks that are neither confirmed nor rejected.
     pub queued: u64,
+    /// The number that the next sealed chunk will have.
+    pub next_seq: u64,
 }
 
 /// A chunk whose index, stamps and content are fixed for ever: what is sent again is the same to the bit.

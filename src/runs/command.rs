@@ -50,13 +50,20 @@ pub(super) enum Command {
         run: RunId,
         limit: usize,
         in_flight: Vec<u64>,
+        from: u64,
         reply: Reply<Vec<Frozen>>,
     },
     Settle {
         run: RunId,
         seq: u64,
         refused: Vec<(ChannelName, String)>,
+        said: Vec<(ChannelName, u64)>,
         reply: Reply<()>,
+    },
+    Resend {
+        run: RunId,
+        chunk: Option<u64>,
+        reply: Reply<u64>,
     },
     AttemptFailed {
         run: RunId,

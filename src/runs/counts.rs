@@ -74,6 +74,16 @@ pub(super) fn points_from_text(text: &str) -> Option<Vec<u64>> {
     serde_json::from_str(text).ok()
 }
 
+/// Places of channels as JSON text: `[0,2]`.
+pub(super) fn channels_to_text(channels: &[usize]) -> String {
+    json!(channels).to_string()
+}
+
+/// The reverse of [`channels_to_text`].
+pub(super) fn channels_from_text(text: &str) -> Option<Vec<usize>> {
+    serde_json::from_str(text).ok()
+}
+
 /// Adds `more` to `counts`, channel by channel; channels beyond `counts` are of no run and are left out.
 pub(super) fn add_all(counts: &mut [Counts], more: &[Counts]) {
     for (target, more) in counts.iter_mut().zip(more) {

@@ -86,12 +86,20 @@ pub enum Error {
         path: PathBuf,
     },
     /// A run file of a newer program.
-    #[error("`{}` is a run file of format {format}, this program reads up to 1; use a newer mbe-bridge", path.display())]
+    #[error("`{}` is a run file of format {format}, this program reads up to {newest}; use a newer mbe-bridge", path.display())]
     Newer {
         /// The file.
         path: PathBuf,
         /// Its `user_version`.
         format: i64,
+        /// The newest that this program knows.
+        newest: i64,
+    },
+    /// A run file that was not closed in order has no log beside it: what was committed last is gone.
+    #[error("the log of the run file `{}` is gone, and with it what was committed last", path.display())]
+    LogLost {
+        /// The file.
+        path: PathBuf,
     },
     /// A row of a run file makes no sense.
     #[error("the run file `{}` is damaged: {what}", path.display())]
@@ -133,7 +141,7 @@ impl Error {
     /// Whether the file itself is broken, so that trying again can't help.
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::NotARun { .. } | Self::Damaged { .. } => true,
+            Self::NotARun { .. } | Self::LogLost { .. } | Self::Damaged { .. } => true,
             Self::Open { source, .. } | Self::Read { source, .. } | Self::Write { source, .. } => {
                 match source.sqlite_error_code() {
                     Some(code) => matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase),
@@ -155,6 +163,7 @@ impl Error {
             | Self::Pragma { .. }
             | Self::Read { .. }
             | Self::NotARun { .. }
+            | Self::LogLost { .. }
             | Self::Newer { .. }
             | Self::Damaged { .. }
             | Self::UnknownRun(_)

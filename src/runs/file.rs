@@ -8,6 +8,10 @@ use super::rows::{FrozenRow, Head, SessionRow, kind_text, run_state_text, signed
 use super::{Axis, Error, body, counts, schema};
 use crate::model::{ClockReading, ClockSource, Counts, RunState, SessionId, Stamp, Tick, nanos_of};
 
+/// Takes from chunks what freezing gave them; a condition follows.
+const THAW: &str = "UPDATE chunks SET state = 'sealed', stream = NULL, chunk_index = NULL, offset_nanos = NULL, \
+                    floor_utc = NULL, last_utc = NULL";
+
 /// A run file that is open to be written.
 #[derive(Debug)]
 pub(super) struct RunFile {
@@ -21,7 +25,7 @@ impl RunFile {
         let file = Self { path: path.to_owned(), connection: schema::create(path)? };
         let spec = &head.spec;
         file.execute(
-            "INSERT INTO run VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "INSERT INTO run VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0)",
             params![
                 head.id.as_str(),
                 run_state_text(head.state),
@@ -52,12 +56,23 @@ impl RunFile {
         }
         file.insert_session(session)?;
         file.commit()?;
+        schema::mark_open(&file.connection, path);
         Ok(file)
     }
 
-    /// Opens an existing file.
+    /// Opens an existing file, at the start of a process.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         Ok(Self { path: path.to_owned(), connection: schema::open(path)? })
+    }
+
+    /// Opens the file anew, beside the connection that there is.
+    pub(super) fn open_again(&self) -> Result<Self, Error> {
+        Ok(Self { path: self.path.clone(), connection: schema::open_again(&self.path)? })
+    }
+
+    /// Puts on record that the file is closed in order: its log is not missing when it is gone.
+    pub(super) fn make_tidy(&self) -> Result<(), Error> {
+        self.execute("UPDATE run SET tidy = 1", [])
     }
 
     /// Begins a transaction.
@@ -184,18 +199,50 @@ impl RunFile {
         self.execute("INSERT INTO bodies VALUES (?1, ?2)", params![signed(seq), body::encode(ticks)])
     }
 
-    pub(super) fn insert_stream(&self, number: i64, data_id: &str) -> Result<(), Error> {
-        self.execute("INSERT INTO streams VALUES (?1, ?2, 'open', NULL)", params![number, data_id])
+    /// Adds a stream, on which chunk `base` has index 0.
+    pub(super) fn insert_stream(&self, number: i64, data_id: &str, base: u64) -> Result<(), Error> {
+        self.execute("INSERT INTO streams VALUES (?1, ?2, 'open', NULL, ?3)", params![number, data_id, signed(base)])
+    }
+
+    pub(super) fn set_base(&self, stream: i64, base: u64) -> Result<(), Error> {
+        self.execute("UPDATE streams SET base = ?2 WHERE number = ?1", params![stream, signed(base)])
     }
 
     /// Ends a stream, and thaws its chunks that were not confirmed.
     pub(super) fn end_stream(&self, number: i64, state: &str, why: Option<&str>) -> Result<(), Error> {
         self.execute("UPDATE streams SET state = ?2, why = ?3 WHERE number = ?1", params![number, state, why])?;
+        self.execute(&format!("{THAW} WHERE state = 'frozen'"), [])
+    }
+
+    /// A chunk whose refused channels are to be sent again waits once more: `only` these, if others of it had passed.
+    /// It stays frozen if its stream still takes it, and thaws otherwise.
+    pub(super) fn wait_again(&self, seq: u64, only: Option<&[usize]>, frozen: bool) -> Result<(), Error> {
+        self.execute("DELETE FROM rejected WHERE seq = ?1", [signed(seq)])?;
+        let only = only.map(counts::channels_to_text);
+        let state = if frozen { "frozen" } else { "sealed" };
+        self.execute("UPDATE chunks SET state = ?2, only = ?3 WHERE seq = ?1", params![signed(seq), state, only])?;
+        if frozen { Ok(()) } else { self.execute(&format!("{THAW} WHERE seq = ?1"), [signed(seq)]) }
+    }
+
+    /// Notes where the other channels of a chunk are, before it thaws to be sent again on another stream.
+    pub(super) fn insert_resent(&self, seq: u64, channels: &[usize], sent: &FrozenRow) -> Result<(), Error> {
         self.execute(
-            "UPDATE chunks SET state = 'sealed', stream = NULL, chunk_index = NULL, offset_nanos = NULL, \
-             floor_utc = NULL, last_utc = NULL WHERE state = 'frozen'",
-            [],
+            "INSERT INTO resent VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                signed(seq),
+                counts::channels_to_text(channels),
+                sent.stream,
+                signed(sent.index),
+                sent.placing.offset_nanos,
+                sent.placing.floor.map(Stamp::as_nanos),
+            ],
         )
+    }
+
+    /// Keeps the largest number of points that the platform has said to hold of a channel.
+    pub(super) fn set_said(&self, stream: i64, channel: usize, said: u64) -> Result<(), Error> {
+        let channel = i64::try_from(channel).unwrap_or(i64::MAX);
+        self.execute("INSERT OR REPLACE INTO stream_points VALUES (?1, ?2, ?3)", params![stream, channel, signed(said)])
     }
 
     pub(super) fn freeze(&self, seq: u64, frozen: &FrozenRow) -> Result<(), Error> {

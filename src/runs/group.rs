@@ -110,7 +110,9 @@ impl Keeper {
             self.listed = self.listed.iter().map(mark).collect();
         }
         if state == RunState::Done {
-            self.runs.remove(id);
+            if let Some(run) = self.runs.remove(id) {
+                run.close_file();
+            }
             tracing::info!(run = %id, "the run is done");
         }
     }

@@ -128,21 +128,36 @@ impl Handle {
         self.ask(|reply| Command::StreamFinalized { run, reply }).await
     }
 
-    /// Freezes the oldest chunks that wait, at most `limit` and none of `in_flight`, for the run's newest stream, durably,
-    /// and returns them. A chunk that was frozen before comes back the same to the bit.
+    /// Freezes the oldest chunks that wait from number `from` on, at most `limit` and none of `in_flight`, for the run's newest
+    /// stream, durably, and returns them. Chunks before `from` that wait are frozen as well, so that stamps rise in whatever
+    /// order chunks are sent. A chunk that was frozen before comes back the same to the bit.
     ///
     /// Fails with [`Error::NoStream`] when the newest stream takes no chunks. A chunk whose body is damaged on disk is
     /// set to rejected and left out.
-    pub async fn take(&self, run: &RunId, limit: usize, in_flight: &[u64]) -> Result<Vec<Frozen>, Error> {
+    pub async fn take(&self, run: &RunId, limit: usize, in_flight: &[u64], from: u64) -> Result<Vec<Frozen>, Error> {
         let (run, in_flight) = (run.clone(), in_flight.to_vec());
-        self.ask(|reply| Command::Take { run, limit, in_flight, reply }).await
+        self.ask(|reply| Command::Take { run, limit, in_flight, from, reply }).await
     }
 
-    /// Records that the platform has confirmed a chunk, except for these channels that it refused, with its words. Doing so
-    /// twice changes nothing; [`Error::NotFrozen`] when the chunk thawed in the meantime.
-    pub async fn settle(&self, run: &RunId, seq: u64, refused: &[(ChannelName, String)]) -> Result<(), Error> {
-        let (run, refused) = (run.clone(), refused.to_vec());
-        self.ask(|reply| Command::Settle { run, seq, refused, reply }).await
+    /// Records that the platform has confirmed a chunk, except for these channels that it refused, with its words; and how
+    /// many points it has `said` to hold of channels now. Doing so twice changes nothing; [`Error::NotFrozen`] when the chunk
+    /// thawed in the meantime.
+    pub async fn settle(
+        &self,
+        run: &RunId,
+        seq: u64,
+        refused: &[(ChannelName, String)],
+        said: &[(ChannelName, u64)],
+    ) -> Result<(), Error> {
+        let (run, refused, said) = (run.clone(), refused.to_vec(), said.to_vec());
+        self.ask(|reply| Command::Settle { run, seq, refused, said, reply }).await
+    }
+
+    /// What the platform has refused of one chunk, or of all chunks of a run, waits to be sent once more; returns how many
+    /// points. A run that was done waits for the platform again. What is damaged on disk stays rejected.
+    pub async fn resend(&self, run: &RunId, chunk: Option<u64>) -> Result<u64, Error> {
+        let run = run.clone();
+        self.ask(|reply| Command::Resend { run, chunk, reply }).await
     }
 
     /// Records that sending a chunk failed and will be tried again.

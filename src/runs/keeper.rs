@@ -128,6 +128,7 @@ impl Keeper {
                 if let Err(error) = self.flush(Ending::Not) {
                     tracing::error!(error = %with_causes(&error), "what was in memory at the end could not be written");
                 }
+                self.close_files();
                 return;
             }
             let mut taken = 0;
@@ -136,6 +137,7 @@ impl Keeper {
                     self.commit_group();
                     let result = self.flush(Ending::Not);
                     self.publish();
+                    self.close_files();
                     drop(reply.send(result));
                     return;
                 }
@@ -197,11 +199,17 @@ impl Keeper {
             }
             Command::StreamEnded { run, why, reply } => self.on_run(&run, reply, |run| run.stream_ended(&why)),
             Command::StreamFinalized { run, reply } => self.on_run(&run, reply, Run::stream_finalized),
-            Command::Take { run, limit, in_flight, reply } => {
+            Command::Take { run, limit, in_flight, from, reply } => {
                 let elsewhere = self.sessions_beside(&run);
-                self.on_run(&run, reply, |run| run.take(limit, &in_flight, &elsewhere));
+                self.on_run(&run, reply, |run| run.take(limit, &in_flight, from, &elsewhere));
             }
-            Command::Settle { run, seq, refused, reply } => self.on_run(&run, reply, |run| run.settle(seq, &refused)),
+            Command::Settle { run, seq, refused, said, reply } => {
+                self.on_run(&run, reply, |run| run.settle(seq, &refused, &said));
+            }
+            Command::Resend { run, chunk, reply } => match self.reopen(&run) {
+                Ok(()) => self.on_run(&run, reply, |run| run.resend(chunk)),
+                Err(error) => drop(reply.send(Err(error))),
+            },
             Command::AttemptFailed { run, seq, why, reply } => {
                 self.on_run(&run, reply, |run| run.attempt_failed(seq, &why));
             }
@@ -212,6 +220,24 @@ impl Keeper {
                 self.commit_group();
                 drop(reply.send(self.runs.values().try_for_each(|run| run.file.limit_pages(spare))));
             }
+        }
+    }
+
+    /// Makes a run that is done one that can be asked for something again.
+    fn reopen(&mut self, id: &RunId) -> Result<(), Error> {
+        if self.runs.contains_key(id) {
+            return Ok(());
+        }
+        let listed = self.listed.iter().find(|listed| listed.run == *id);
+        let path = listed.map(|listed| listed.path.clone()).ok_or_else(|| Error::UnknownRun(id.clone()))?;
+        self.runs.insert(id.clone(), Run::open(&path)?);
+        Ok(())
+    }
+
+    /// Nothing more is written: each log goes into its file, and is not missed.
+    fn close_files(&mut self) {
+        for run in std::mem::take(&mut self.runs).into_values() {
+            run.close_file();
         }
     }
 

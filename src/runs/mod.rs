@@ -16,23 +16,25 @@
 //!
 //! # On disk
 //! `data_dir/lock` is locked by the one process that may write, and names it. `data_dir/runs/<run id>.sqlite` is a run:
-//! `application_id` is 0x4D424552 ("MBER"), `user_version` 1 is this format, pages are 4096 bytes (SD cards: one commit
+//! `application_id` is 0x4D424552 ("MBER"), `user_version` 2 is this format (a file of format 1 is read as it is, and becomes one of 2 when it is gone on with), pages are 4096 bytes (SD cards: one commit
 //! dirties one page), WAL, `synchronous = FULL`. Times are nanoseconds since the Unix epoch in the session's time base;
 //! only `offset_nanos` and what is named `utc` speak of reference UTC. Tables (all `STRICT`):
 //!
 //! | table | row |
 //! |---|---|
-//! | `run` | the only one: id, state (`recording`, `closed`, `done`), what its streams are created with |
+//! | `run` | the only one: id, state (`recording`, `closed`, `done`), what its streams are created with; `tidy` is 1 after the file was closed in order: else a log belongs to it |
 //! | `channels` | number (as in bodies and counts), name, unit, instrument, source, kind |
 //! | `sessions` | a process lifetime: wall clock at the anchor, boot id and uptime at the anchor, program version, lab's TOML |
 //! | `clock_readings` | a measurement of a session's clock: reference UTC = session time + offset |
 //! | `events` | a note with its time |
-//! | `streams` | a stream on the platform: number from 1, `data_id`, state (`open`, `ended`, `finalized`), why it ended |
+//! | `streams` | a stream on the platform: number from 1, `data_id`, state (`open`, `ended`, `finalized`), why it ended, the chunk that has index 0 on it (`base`) |
+//! | `stream_points` | the most points that the platform has said to hold, per stream and channel |
 //! | `counts` | per channel, what became of its readings, up to the last sealed chunk; `bad` is JSON by reason |
 //! | `open_batches` | one commit that no chunk holds yet: ticks (a body, below), and `counts` to be added to the table above, as JSON `{"channel": [read, recorded, filled, decimated, late, unrecorded, {"reason": bad}]}` |
-//! | `chunks` | a sealed chunk: session, first and last time, points per channel (JSON array), state (`sealed`, `frozen`, `confirmed`, `rejected`), and once frozen: stream, index, offset, floor, last stamp in UTC; attempts, last error |
+//! | `chunks` | a sealed chunk: session, first and last time, points per channel (JSON array), state (`sealed`, `frozen`, `confirmed`, `rejected`), and once frozen: stream, index, offset, floor, last stamp in UTC; attempts, last error; `only`: the channels (JSON array) that are sent again, where others of the chunk had passed |
 //! | `bodies` | the ticks of a chunk. Apart from `chunks`, so that confirming a chunk does not write its points again |
 //! | `rejected` | a channel of a chunk that the platform refused, with its words |
+//! | `resent` | where the other channels of a chunk went (stream, index, offset, floor) that is sent again on another stream |
 //!
 //! The view `queue` shows chunks with times that people read.
 //!
@@ -53,7 +55,8 @@
 //! is [`State::Paused`], and the commit is tried again every `retry_every` until it succeeds.
 //!
 //! # Sending
-//! [`Handle::take`] freezes the oldest chunks for the run's newest stream: index (from 0 in each stream), offset and floor.
+//! [`Handle::take`] freezes chunks for the run's newest stream: index, offset and floor. The index is the chunk's distance from
+//! the stream's `base`, so that chunks may be sent in any order, and one whose row was lost would find its slice again.
 //! A frozen chunk is rebuilt from its body and those three numbers, the same to the bit. The stamp of tick *i* is the
 //! larger of `time + offset` and the stamp before it + 1 µs; the floor is the last stamp of the chunk before. The offset is
 //! that of the chunk's session, slewed: as it measured the platform's clock itself, or else as the nearest session of the same
@@ -98,7 +101,7 @@ use crate::model::{Channel, Counts, StreamSpec, Tick, TimeBase};
 
 pub use error::Error;
 pub use handle::Handle;
-pub use status::{CommitTimes, ListedRun, Points, RunTotals, SetAside, State, Status};
+pub use status::{CommitTimes, Disagreement, ListedRun, Points, RunTotals, SetAside, State, Status};
 pub use store::Store;
 
 /// How runs are kept.

@@ -125,6 +125,11 @@ pub(super) fn place(session: SessionId, first: Stamp, wanted: i64, before: Optio
     Placing { offset_nanos, floor }
 }
 
+/// Whether the first tick of a chunk keeps the stamp that its time says: then so do all that are apart far enough.
+pub(super) fn is_free(placing: Placing, first: Stamp) -> bool {
+    placing.floor.is_none_or(|floor| first.shifted(placing.offset_nanos) >= floor.shifted(LEAST_GAP_NANOS))
+}
+
 /// The stamps in UTC of ticks at these times: as the offset says, but each after the one before.
 pub(super) fn stamps(placing: Placing, times: impl IntoIterator<Item = Stamp>) -> Vec<Stamp> {
     let mut floor = placing.floor.map(|floor| floor.shifted(LEAST_GAP_NANOS));

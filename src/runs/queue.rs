@@ -2,14 +2,15 @@
 //!
 //! Each method runs within a transaction that the caller opens and commits; statements come before memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::OptionalExtension;
 
 use super::offset::{self, Before, SessionClock};
 use super::rows::{self, ChunkRow, FrozenRow, signed};
-use super::run::Run;
-use super::{Error, offset::Placing};
+use super::run::{Held, Run, Waiting};
+use super::{Axis, Error, offset::Placing};
 use crate::model::{
     ChannelName, Chunk, ChunkChannel, Frozen, OutboxRun, RunState, SessionId, Stamp, StreamRecord, StreamState, Tick,
     with_causes,
@@ -24,6 +25,7 @@ impl Run {
             spec: self.head.spec.clone(),
             stream: self.stream.clone(),
             queued: u64::try_from(self.waiting.len()).unwrap_or(u64::MAX),
+            next_seq: self.next_seq,
         })
     }
 
@@ -36,10 +38,17 @@ impl Run {
             self.leave_stream(StreamState::Ended, Some("another stream was opened"))?;
         }
         let number = self.stream.as_ref().map_or(1, |stream| stream.number + 1);
-        self.file.insert_stream(number, data_id)?;
+        let base = self.first_waiting();
+        self.file.insert_stream(number, data_id, base)?;
         self.stream = Some(StreamRecord { number, data_id: data_id.to_owned(), state: StreamState::Open });
-        self.next_index = 0;
+        self.base = Some(base);
+        self.held.fill(Held::default());
         Ok(())
+    }
+
+    /// The oldest chunk that waits, or the next one to be sealed.
+    fn first_waiting(&self) -> u64 {
+        self.waiting.first_key_value().map_or(self.next_seq, |(seq, _)| *seq)
     }
 
     pub(super) fn stream_ended(&mut self, why: &str) -> Result<(), Error> {
@@ -56,31 +65,57 @@ impl Run {
     }
 
     fn leave_stream(&mut self, state: StreamState, why: Option<&str>) -> Result<(), Error> {
-        let Some(stream) = &mut self.stream else { return Err(Error::NoStream(self.head.id.clone())) };
+        let Some(stream) = &self.stream else { return Err(Error::NoStream(self.head.id.clone())) };
         if stream.state != StreamState::Open {
             return Ok(());
         }
+        let number = stream.number;
         let text = if state == StreamState::Ended { "ended" } else { "finalized" };
-        self.file.end_stream(stream.number, text, why)?;
-        stream.state = state;
+        // A chunk of which a part is sent again will be found on two streams.
+        for chunk in rows::frozen_in_part(&self.file.connection, &self.file.path)? {
+            self.note_parted(&chunk)?;
+        }
+        self.file.end_stream(number, text, why)?;
+        if let Some(stream) = &mut self.stream {
+            stream.state = state;
+        }
         for waiting in self.waiting.values_mut() {
             waiting.frozen = false;
         }
         Ok(())
     }
 
-    /// Freezes and returns the oldest chunks that wait, at most `limit` and none of `in_flight`.
+    /// Notes where the channels of a chunk are that are not sent again, before it forgets its stream.
+    fn note_parted(&self, chunk: &ChunkRow) -> Result<(), Error> {
+        let Some(sent) = &chunk.frozen else { return Ok(()) };
+        let passed = chunk.points.iter().enumerate().filter(|(channel, points)| **points > 0 && !chunk.holds(*channel));
+        let passed: Vec<usize> = passed.map(|(channel, _)| channel).collect();
+        if passed.is_empty() || rows::is_parted(&self.file.connection, &self.file.path, chunk.seq)? {
+            return Ok(());
+        }
+        self.file.insert_resent(chunk.seq, &passed, sent)
+    }
+
+    /// Freezes and returns the oldest chunks that wait from `from` on, at most `limit` and none of `in_flight`. Those before
+    /// `from` are frozen first, so that stamps rise from chunk to chunk in whatever order they are sent.
     /// `elsewhere` are the sessions of other runs, whose clocks may say what those of this run do not.
     pub(super) fn take(
         &mut self,
         limit: usize,
         in_flight: &[u64],
+        from: u64,
         elsewhere: &[SessionClock],
     ) -> Result<Vec<Frozen>, Error> {
         let no_stream = || Error::NoStream(self.head.id.clone());
         let stream = self.stream.clone().filter(|stream| stream.state == StreamState::Open).ok_or_else(no_stream)?;
         let mut taken = Vec::new();
-        let mut from = 0;
+        let before: Vec<u64> =
+            self.waiting.range(..from).filter(|(_, waiting)| !waiting.frozen).map(|(seq, _)| *seq).collect();
+        for seq in before {
+            let row = self.chunk_row(seq)?;
+            self.freeze(&row, None, stream.number, elsewhere)?;
+        }
+        let mut from = from;
         while taken.len() < limit {
             let next = self.waiting.range(from..).map(|(seq, _)| *seq).find(|seq| !in_flight.contains(seq));
             let Some(seq) = next else { break };
@@ -96,22 +131,23 @@ impl Run {
             };
             let frozen = match row.frozen {
                 Some(frozen) => frozen,
-                None => self.freeze(&row, &ticks, stream.number, elsewhere)?,
+                None => self.freeze(&row, Some(&ticks), stream.number, elsewhere)?,
             };
             taken.push(Frozen {
                 seq,
                 data_id: stream.data_id.clone(),
-                chunk: self.chunk(frozen.index, frozen.placing, &ticks),
+                chunk: chunk(&self.head, frozen.index, frozen.placing, &ticks, row.only.as_deref()),
                 attempts: row.attempts,
             });
         }
         Ok(taken)
     }
 
+    /// Fixes index and stamps of a chunk. Without its ticks, they are read where they matter.
     fn freeze(
         &mut self,
         row: &ChunkRow,
-        ticks: &[Tick],
+        ticks: Option<&[Tick]>,
         stream: i64,
         elsewhere: &[SessionClock],
     ) -> Result<FrozenRow, Error> {
@@ -126,12 +162,38 @@ impl Run {
             let text = format!("chunk {} begins before {:?}, where the chunk before ended", row.seq, before.last_utc);
             self.file.insert_event(row.session, row.last, "clock_step", &text)?;
         }
-        let last_utc = offset::stamps(placing, ticks.iter().map(|tick| tick.at)).last().copied().unwrap_or(row.last);
-        let frozen = FrozenRow { stream, index: self.next_index, placing, last_utc };
+        let last_utc = match ticks {
+            None if self.head.axis == Axis::Grid && offset::is_free(placing, row.first) => {
+                row.last.shifted(placing.offset_nanos)
+            }
+            None => match rows::body(&self.file.connection, &self.file.path, row.seq) {
+                Ok(ticks) => last_stamp(placing, &ticks).unwrap_or(row.last),
+                // It can't be sent; whoever fetches it finds out.
+                Err(error) if error.is_damage() => row.last.shifted(placing.offset_nanos),
+                Err(error) => return Err(error),
+            },
+            Some(ticks) => last_stamp(placing, ticks).unwrap_or(row.last),
+        };
+        let base = match self.base {
+            Some(base) => base,
+            None => {
+                let base = self.first_waiting();
+                self.file.set_base(stream, base)?;
+                *self.base.insert(base)
+            }
+        };
+        let index = row.seq.checked_sub(base).ok_or_else(|| {
+            Error::damaged(&self.file.path, format!("chunk {} comes before its stream's first, {base}", row.seq))
+        })?;
+        let frozen = FrozenRow { stream, index, placing, last_utc };
         self.file.freeze(row.seq, &frozen)?;
-        self.next_index += 1;
         if let Some(waiting) = self.waiting.get_mut(&row.seq) {
             waiting.frozen = true;
+        }
+        for (channel, (held, points)) in self.held.iter_mut().zip(&row.points).enumerate() {
+            if row.holds(channel) {
+                held.sent += points;
+            }
         }
         Ok(frozen)
     }
@@ -164,11 +226,12 @@ impl Run {
         }))
     }
 
-    fn chunk(&self, index: u64, placing: Placing, ticks: &[Tick]) -> Chunk {
-        chunk(&self.head, index, placing, ticks)
-    }
-
-    pub(super) fn settle(&mut self, seq: u64, refused: &[(ChannelName, String)]) -> Result<(), Error> {
+    pub(super) fn settle(
+        &mut self,
+        seq: u64,
+        refused: &[(ChannelName, String)],
+        said: &[(ChannelName, u64)],
+    ) -> Result<(), Error> {
         match self.waiting.get(&seq) {
             None if seq < self.next_seq => return Ok(()),
             Some(waiting) if waiting.frozen => {}
@@ -178,11 +241,105 @@ impl Run {
         let refused: Vec<(usize, String)> = refused
             .iter()
             .filter_map(|(name, words)| {
-                let channel = self.head.channels.iter().position(|channel| channel.name == *name)?;
-                (row.points.get(channel).copied()? > 0).then(|| (channel, words.clone()))
+                let channel = self.place_of(name)?;
+                (row.points.get(channel).copied()? > 0 && row.holds(channel)).then(|| (channel, words.clone()))
             })
             .collect();
-        self.settle_row(&row, &refused)
+        self.note_said(&row, said)?;
+        self.settle_row(&row, &refused)?;
+        self.note_disagreements(&row)
+    }
+
+    fn place_of(&self, name: &ChannelName) -> Option<usize> {
+        self.head.channels.iter().position(|channel| channel.name == *name)
+    }
+
+    /// Keeps what the platform says to hold, if it is about the newest stream and more than it has said before.
+    fn note_said(&mut self, row: &ChunkRow, said: &[(ChannelName, u64)]) -> Result<(), Error> {
+        let Some(stream) = self.stream.as_ref().map(|stream| stream.number) else { return Ok(()) };
+        if row.frozen.is_none_or(|frozen| frozen.stream != stream) {
+            return Ok(());
+        }
+        for (name, said) in said {
+            let Some(channel) = self.place_of(name) else { continue };
+            let Some(held) = self.held.get_mut(channel).filter(|held| held.said.is_none_or(|before| before < *said))
+            else {
+                continue;
+            };
+            self.file.set_said(stream, channel, *said)?;
+            held.said = Some(*said);
+        }
+        Ok(())
+    }
+
+    /// Puts on record when the platform's account stops fitting ours.
+    fn note_disagreements(&mut self, row: &ChunkRow) -> Result<(), Error> {
+        for (held, channel) in self.held.iter_mut().zip(self.head.channels.iter()) {
+            let disagrees = held.disagrees(false);
+            if disagrees && !held.noted {
+                let (said, confirmed) = (held.said.unwrap_or_default(), held.confirmed);
+                tracing::error!(run = %self.head.id, channel = %channel.name, said, confirmed, unconfirmed = held.sent,
+                    "the platform says to hold another number of points than it has confirmed");
+                let text = format!(
+                    "{}: the platform says to hold {said} points, {confirmed} are confirmed and {} under way",
+                    channel.name, held.sent
+                );
+                self.file.insert_event(row.session, row.last, "disagreement", &text)?;
+            }
+            held.noted = disagrees;
+        }
+        Ok(())
+    }
+
+    /// What the platform refused of one chunk, or of all, waits to be sent again; returns the points. A run that was done is
+    /// no longer.
+    pub(super) fn resend(&mut self, only: Option<u64>) -> Result<u64, Error> {
+        let mut refused: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        for (seq, channel, _) in rows::rejected(&self.file.connection, &self.file.path)? {
+            if only.is_none_or(|only| only == seq) && !self.waiting.contains_key(&seq) {
+                refused.entry(seq).or_default().push(channel);
+            }
+        }
+        let mut points = 0;
+        for (seq, channels) in refused {
+            points += self.resend_chunk(seq, &channels)?;
+        }
+        if points > 0 && self.head.state == RunState::Done {
+            self.set_state(RunState::Closed)?;
+        }
+        Ok(points)
+    }
+
+    fn resend_chunk(&mut self, seq: u64, channels: &[usize]) -> Result<u64, Error> {
+        let mut row = self.chunk_row(seq)?;
+        match rows::body(&self.file.connection, &self.file.path, seq) {
+            Ok(_) => {}
+            // It was not the platform that refused it, and it would be given up again.
+            Err(error) if error.is_damage() => return Ok(0),
+            Err(error) => return Err(error),
+        }
+        let all = row.points.iter().enumerate().all(|(channel, points)| *points == 0 || channels.contains(&channel));
+        row.only = (!all).then(|| channels.to_vec());
+        let open = self.stream.as_ref().filter(|stream| stream.state == StreamState::Open).map(|stream| stream.number);
+        let stays = row.frozen.is_some_and(|frozen| Some(frozen.stream) == open);
+        if !stays {
+            self.note_parted(&row)?;
+        }
+        self.file.wait_again(seq, row.only.as_deref(), stays)?;
+        self.waiting.insert(seq, Waiting { frozen: stays });
+        let mut again = 0;
+        for channel in channels {
+            let points = row.points.get(*channel).copied().unwrap_or(0);
+            if let Some(target) = self.points.get_mut(*channel) {
+                target.rejected = target.rejected.saturating_sub(points);
+                target.queued += points;
+            }
+            if let Some(held) = self.held.get_mut(*channel).filter(|_| stays) {
+                held.sent += points;
+            }
+            again += points;
+        }
+        Ok(again)
     }
 
     /// Nothing can be sent of a chunk whose body is damaged or missing; its points are accounted for as rejected.
@@ -190,6 +347,7 @@ impl Run {
         tracing::error!(run = %self.head.id, chunk = row.seq, error = %with_causes(error),
             "a chunk is damaged on disk and can't be uploaded");
         let all = row.points.iter().enumerate().filter(|(_, points)| **points > 0);
+        let all = all.filter(|(channel, _)| row.holds(*channel));
         let all: Vec<(usize, String)> = all.map(|(channel, _)| (channel, with_causes(error))).collect();
         self.settle_row(row, &all)?;
         self.finish_if_nothing_is_left()
@@ -197,15 +355,23 @@ impl Run {
 
     fn settle_row(&mut self, row: &ChunkRow, refused: &[(usize, String)]) -> Result<(), Error> {
         let is_refused = |channel: usize| refused.iter().any(|(refused, _)| *refused == channel);
+        // The channels that are not sent again had passed.
         let uploaded = row.points.iter().enumerate().any(|(channel, points)| *points > 0 && !is_refused(channel));
         self.file.settle(row.seq, if uploaded { "confirmed" } else { "rejected" }, refused)?;
         self.waiting.remove(&row.seq);
-        for (channel, (target, points)) in self.points.iter_mut().zip(&row.points).enumerate() {
+        let newest = self.stream.as_ref().map(|stream| stream.number);
+        let on_newest = row.frozen.is_some_and(|frozen| Some(frozen.stream) == newest);
+        let channels = self.points.iter_mut().zip(&mut self.held).zip(&row.points).enumerate();
+        for (channel, ((target, held), points)) in channels.filter(|(channel, _)| row.holds(*channel)) {
             target.queued = target.queued.saturating_sub(*points);
             if is_refused(channel) {
                 target.rejected += points;
             } else {
                 target.uploaded += points;
+            }
+            if on_newest {
+                held.sent = held.sent.saturating_sub(*points);
+                held.confirmed += if is_refused(channel) { 0 } else { *points };
             }
         }
         Ok(())
@@ -232,8 +398,13 @@ impl Run {
     }
 }
 
-/// A chunk as it goes on the wire: its ticks, turned into one series per channel that has points.
-pub(super) fn chunk(head: &rows::Head, index: u64, placing: Placing, ticks: &[Tick]) -> Chunk {
+/// The stamp of the last tick.
+fn last_stamp(placing: Placing, ticks: &[Tick]) -> Option<Stamp> {
+    offset::stamps(placing, ticks.iter().map(|tick| tick.at)).last().copied()
+}
+
+/// A chunk as it goes on the wire: its ticks, turned into one series per channel that has points, or per channel of `only`.
+pub(super) fn chunk(head: &rows::Head, index: u64, placing: Placing, ticks: &[Tick], only: Option<&[usize]>) -> Chunk {
     let stamps: Vec<Stamp> = offset::stamps(placing, ticks.iter().map(|tick| tick.at));
     let empty = |channel: &crate::model::Channel| ChunkChannel {
         name: channel.name.clone(),
@@ -244,7 +415,9 @@ pub(super) fn chunk(head: &rows::Head, index: u64, placing: Placing, ticks: &[Ti
     let mut channels: Vec<ChunkChannel> = head.channels.iter().map(empty).collect();
     for (tick, stamp) in ticks.iter().zip(stamps) {
         for point in &tick.points {
-            if let Some(channel) = channels.get_mut(point.channel.0) {
+            if let Some(channel) = channels.get_mut(point.channel.0)
+                && only.is_none_or(|only| only.contains(&point.channel.0))
+            {
                 channel.stamps.push(stamp);
                 channel.values.push(point.value.get());
             }

@@ -69,6 +69,8 @@ pub struct Stream {
     pub record: StreamRecord,
     /// Why it ended before we ended it.
     pub why: Option<String>,
+    /// The chunk that has index 0 on it, once one was frozen for it.
+    pub base: Option<u64>,
 }
 
 /// How far a chunk has come.
@@ -103,6 +105,17 @@ pub struct StoredChunk {
     pub attempts: u64,
     /// What the last failed attempt said.
     pub last_error: Option<String>,
+    /// Channels that were sent again apart from the others; `sent` speaks of these alone. See [`RunFile::resent`].
+    pub only: Option<Vec<usize>>,
+}
+
+/// Where the other channels are of a chunk that was sent again in part on another stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resent {
+    /// The chunk.
+    pub seq: u64,
+    /// What was sent of it before.
+    pub sent: Sent,
 }
 
 /// What freezing fixes.
@@ -202,7 +215,7 @@ impl RunFile {
     /// The streams on the platform, by rising number.
     pub fn streams(&self) -> Result<Vec<Stream>, Error> {
         let rows = rows::streams(&self.connection, &self.path)?;
-        Ok(rows.into_iter().map(|(record, why)| Stream { record, why }).collect())
+        Ok(rows.into_iter().map(|row| Stream { record: row.record, why: row.why, base: row.base }).collect())
     }
 
     /// What became of the readings of each channel.
@@ -226,7 +239,7 @@ impl RunFile {
             stream: frozen.stream,
             offset_nanos: frozen.placing.offset_nanos,
             stamps: offset::stamps(frozen.placing, ticks.iter().map(|tick| tick.at)),
-            chunk: queue::chunk(&self.head, frozen.index, frozen.placing, &ticks),
+            chunk: queue::chunk(&self.head, frozen.index, frozen.placing, &ticks, row.only.as_deref()),
         });
         Ok(StoredChunk {
             seq: row.seq,
@@ -242,7 +255,30 @@ impl RunFile {
             sent,
             attempts: row.attempts,
             last_error: row.last_error,
+            only: row.only,
         })
+    }
+
+    /// Where the other channels are of chunks that were sent again in part on another stream.
+    pub fn resent(&self) -> Result<Vec<Resent>, Error> {
+        let rows = rows::resent(&self.connection, &self.path)?;
+        rows.into_iter()
+            .map(|row| {
+                let ticks = rows::body(&self.connection, &self.path, row.seq)?;
+                let sent = Sent {
+                    stream: row.stream,
+                    offset_nanos: row.placing.offset_nanos,
+                    stamps: offset::stamps(row.placing, ticks.iter().map(|tick| tick.at)),
+                    chunk: queue::chunk(&self.head, row.index, row.placing, &ticks, Some(&row.channels)),
+                };
+                Ok(Resent { seq: row.seq, sent })
+            })
+            .collect()
+    }
+
+    /// The largest number of points that the platform has said to hold: stream, channel's place, points.
+    pub fn stream_points(&self) -> Result<Vec<(i64, usize, u64)>, Error> {
+        rows::stream_points(&self.connection, &self.path)
     }
 
     /// Ticks that no chunk holds yet, in the order in which they were committed. What is damaged is left out.

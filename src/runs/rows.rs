@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::types::Type;
-use rusqlite::{Connection, Row};
+use rusqlite::types::{FromSql, Type};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::offset::Placing;
 use super::{Axis, Error, body, counts};
@@ -62,6 +62,34 @@ pub(super) struct ChunkRow {
     pub(super) frozen: Option<FrozenRow>,
     pub(super) attempts: u64,
     pub(super) last_error: Option<String>,
+    /// Where a part of it is sent again: these channels. The others keep what became of them.
+    pub(super) only: Option<Vec<usize>>,
+}
+
+impl ChunkRow {
+    /// Whether it concerns this channel when the chunk waits or is settled.
+    pub(super) fn holds(&self, channel: usize) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&channel))
+    }
+}
+
+/// A row of `streams`.
+#[derive(Debug, Clone)]
+pub(super) struct StreamRow {
+    pub(super) record: StreamRecord,
+    pub(super) why: Option<String>,
+    /// The chunk that has index 0 on it; none before the first is frozen, in files of format 1.
+    pub(super) base: Option<u64>,
+}
+
+/// A row of `resent`: where channels of a chunk are whose others were sent again on another stream.
+#[derive(Debug, Clone)]
+pub(super) struct ResentRow {
+    pub(super) seq: u64,
+    pub(super) channels: Vec<usize>,
+    pub(super) stream: i64,
+    pub(super) index: u64,
+    pub(super) placing: Placing,
 }
 
 /// What freezing adds to a row of `chunks`.
@@ -218,15 +246,58 @@ pub(super) fn clock_readings(connection: &Connection, path: &Path) -> Result<Vec
     })
 }
 
-/// Streams with the reason why they ended, by rising number.
-pub(super) fn streams(connection: &Connection, path: &Path) -> Result<Vec<(StreamRecord, Option<String>)>, Error> {
+/// Streams by rising number.
+pub(super) fn streams(connection: &Connection, path: &Path) -> Result<Vec<StreamRow>, Error> {
     all(connection, path, "SELECT * FROM streams ORDER BY number", |row| {
         let state = match row.get::<_, String>("state")?.as_str() {
             "open" => StreamState::Open,
             "ended" => StreamState::Ended,
             _ => StreamState::Finalized,
         };
-        Ok((StreamRecord { number: row.get("number")?, data_id: row.get("data_id")?, state }, row.get("why")?))
+        Ok(StreamRow {
+            record: StreamRecord { number: row.get("number")?, data_id: row.get("data_id")?, state },
+            why: row.get("why")?,
+            base: since_format_2::<i64>(row, "base")?.and_then(|base| u64::try_from(base).ok()),
+        })
+    })
+}
+
+/// A column that files of format 1 do not have.
+fn since_format_2<T: FromSql>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
+    match row.get(column) {
+        Err(rusqlite::Error::InvalidColumnName(_)) => Ok(None),
+        value => value,
+    }
+}
+
+fn has_table(connection: &Connection, path: &Path, table: &str) -> Result<bool, Error> {
+    connection.table_exists(None, table).map_err(Error::read(path))
+}
+
+/// What the platform has said to hold at most: stream, channel, points.
+pub(super) fn stream_points(connection: &Connection, path: &Path) -> Result<Vec<(i64, usize, u64)>, Error> {
+    if !has_table(connection, path, "stream_points")? {
+        return Ok(Vec::new());
+    }
+    all(connection, path, "SELECT * FROM stream_points ORDER BY stream, channel", |row| {
+        let channel = usize::try_from(unsigned(row, "channel")?).map_err(|_| odd("channel"))?;
+        Ok((row.get("stream")?, channel, unsigned(row, "said")?))
+    })
+}
+
+/// Where the other channels are of chunks that were sent again on another stream.
+pub(super) fn resent(connection: &Connection, path: &Path) -> Result<Vec<ResentRow>, Error> {
+    if !has_table(connection, path, "resent")? {
+        return Ok(Vec::new());
+    }
+    all(connection, path, "SELECT * FROM resent ORDER BY rowid", |row| {
+        Ok(ResentRow {
+            seq: unsigned(row, "seq")?,
+            channels: counts::channels_from_text(&row.get::<_, String>("channels")?).ok_or_else(|| odd("channels"))?,
+            stream: row.get("stream")?,
+            index: unsigned(row, "chunk_index")?,
+            placing: Placing { offset_nanos: row.get("offset_nanos")?, floor: optional_stamp(row, "floor_utc")? },
+        })
     })
 }
 
@@ -261,6 +332,45 @@ pub(super) fn chunks(connection: &Connection, path: &Path, from: u64, limit: usi
     rows().map_err(Error::read(path))
 }
 
+/// The chunks that were frozen for a stream, one after the other.
+pub(super) fn each_chunk_of(
+    connection: &Connection,
+    path: &Path,
+    stream: i64,
+    mut each: impl FnMut(&ChunkRow),
+) -> Result<(), Error> {
+    let mut walk = || {
+        let mut statement = connection.prepare("SELECT * FROM chunks WHERE stream = ?1 ORDER BY seq")?;
+        for row in statement.query_map([stream], chunk)? {
+            each(&row?);
+        }
+        Ok(())
+    };
+    walk().map_err(Error::read(path))
+}
+
+/// Frozen chunks of which only a part is sent again.
+pub(super) fn frozen_in_part(connection: &Connection, path: &Path) -> Result<Vec<ChunkRow>, Error> {
+    all(connection, path, "SELECT * FROM chunks WHERE state = 'frozen' AND only IS NOT NULL", chunk)
+}
+
+/// Whether it is on record where the other channels of a chunk are.
+pub(super) fn is_parted(connection: &Connection, path: &Path, seq: u64) -> Result<bool, Error> {
+    connection
+        .query_row("SELECT EXISTS (SELECT 1 FROM resent WHERE seq = ?1)", [signed(seq)], |row| row.get(0))
+        .map_err(Error::read(path))
+}
+
+/// Points per channel of a chunk; none of a chunk that is not there.
+pub(super) fn points(connection: &Connection, path: &Path, seq: u64) -> Result<Vec<u64>, Error> {
+    let text: Option<String> = connection
+        .query_row("SELECT points FROM chunks WHERE seq = ?1", [signed(seq)], |row| row.get(0))
+        .optional()
+        .map_err(Error::read(path))?;
+    text.map_or(Some(Vec::new()), |text| counts::points_from_text(&text))
+        .ok_or_else(|| Error::damaged(path, format!("the points of chunk {seq} can't be read")))
+}
+
 /// From a row with all columns of `chunks`.
 pub(super) fn chunk(row: &Row<'_>) -> rusqlite::Result<ChunkRow> {
     let state = chunk_state_from(&row.get::<_, String>("state")?).ok_or_else(|| odd("state"))?;
@@ -284,6 +394,10 @@ pub(super) fn chunk(row: &Row<'_>) -> rusqlite::Result<ChunkRow> {
         frozen,
         attempts: unsigned(row, "attempts")?,
         last_error: row.get("last_error")?,
+        only: match since_format_2::<String>(row, "only")? {
+            None => None,
+            Some(text) => Some(counts::channels_from_text(&text).ok_or_else(|| odd("only"))?),
+        },
     })
 }
 

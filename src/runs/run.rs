@@ -11,7 +11,7 @@ use super::file::RunFile;
 use super::offset::SessionClock;
 use super::recording::cut;
 use super::rows::{self, ChunkState, Head, OpenRow, SessionRow};
-use super::{Error, Points, RunTotals};
+use super::{Disagreement, Error, Points, RunTotals};
 use crate::model::{Counts, RunState, SessionId, Stamp, StreamRecord, StreamState, Tick, with_causes};
 
 /// Chunks read at once while loading.
@@ -21,6 +21,29 @@ const PAGE: usize = 4096;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waiting {
     pub(super) frozen: bool,
+}
+
+/// What the newest stream holds of a channel, in points.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Held {
+    /// The platform has confirmed them.
+    pub(super) confirmed: u64,
+    /// They may have been sent, and are not confirmed.
+    pub(super) sent: u64,
+    /// The most that the platform has said to hold.
+    pub(super) said: Option<u64>,
+    /// That it can't be so was put on record.
+    pub(super) noted: bool,
+}
+
+impl Held {
+    /// Whether the platform has said what can't be: each reply tells of all that was stored until then, so the most that was
+    /// said is no less than what is confirmed, and no more than what was ever sent.
+    /// Of a stream that the platform has ended, what was under way is not known any more.
+    pub(super) fn disagrees(&self, ended: bool) -> bool {
+        let most = self.confirmed + self.sent;
+        self.said.is_some_and(|said| said < self.confirmed || (said > most && !ended))
+    }
 }
 
 /// A run that is recorded or waits for the platform.
@@ -37,8 +60,11 @@ pub(super) struct Run {
     pub(super) next_seq: u64,
     /// The newest.
     pub(super) stream: Option<StreamRecord>,
-    /// Index of the next chunk that is frozen for the newest stream.
-    pub(super) next_index: u64,
+    /// The chunk that has index 0 on the newest stream: an index is as far from it as the chunk, whatever order they are
+    /// frozen and sent in.
+    pub(super) base: Option<u64>,
+    /// What the newest stream holds of each channel.
+    pub(super) held: Vec<Held>,
     /// When it was last written, in which session's time.
     pub(super) written: (SessionId, Stamp),
     /// A transaction failed and memory may be ahead of the file.
@@ -78,18 +104,19 @@ impl Run {
                 clock.reading = Some(reading);
             }
         }
-        let stream = rows::streams(connection, path)?.pop().map(|(stream, _)| stream);
+        let stream = rows::streams(connection, path)?.pop();
         let channels = head.channels.len();
         let mut run = Self {
             counts: rows::folded_counts(connection, path)?,
             points: vec![Points::default(); channels],
             waiting: BTreeMap::new(),
             next_seq: 0,
-            next_index: 0,
+            base: stream.as_ref().and_then(|row| row.base),
+            held: vec![Held::default(); channels],
             written,
             stale: false,
             said_stale: false,
-            stream,
+            stream: stream.map(|row| row.record),
             sessions,
             head,
             file,
@@ -98,6 +125,7 @@ impl Run {
             return Err(Error::damaged(&run.file.path, "its counts do not match its channels"));
         }
         run.load_chunks(&mut written)?;
+        run.load_held()?;
         for row in run.open_rows()? {
             if row.flaw.is_some() {
                 tracing::error!(run = %run.head.id, written = ?row.written,
@@ -122,18 +150,13 @@ impl Run {
             for chunk in page {
                 self.next_seq = chunk.seq + 1;
                 note_written(written, chunk.session, chunk.written);
-                if let (Some(frozen), Some(stream)) = (chunk.frozen, &self.stream)
-                    && frozen.stream == stream.number
-                {
-                    self.next_index = self.next_index.max(frozen.index + 1);
-                }
                 let waits = matches!(chunk.state, ChunkState::Sealed | ChunkState::Frozen);
                 if waits {
                     let frozen = chunk.state == ChunkState::Frozen;
                     self.waiting.insert(chunk.seq, Waiting { frozen });
                 }
                 for (channel, (points, count)) in self.points.iter_mut().zip(&chunk.points).enumerate() {
-                    if waits {
+                    if waits && chunk.holds(channel) {
                         points.queued += count;
                     } else if chunk.state == ChunkState::Rejected || refused.contains(&(chunk.seq, channel)) {
                         points.rejected += count;
@@ -145,10 +168,53 @@ impl Run {
         }
     }
 
+    /// What the newest stream holds, by the chunks that were sent to it and by what the platform has said of it.
+    fn load_held(&mut self) -> Result<(), Error> {
+        let Some(stream) = self.stream.as_ref().map(|stream| stream.number) else { return Ok(()) };
+        let (connection, path) = (&self.file.connection, &self.file.path);
+        let refused: HashSet<(u64, usize)> =
+            rows::rejected(connection, path)?.into_iter().map(|(seq, channel, _)| (seq, channel)).collect();
+        let resent = rows::resent(connection, path)?;
+        let elsewhere: HashSet<u64> = resent.iter().map(|row| row.seq).collect();
+        rows::each_chunk_of(connection, path, stream, |chunk| {
+            for (channel, (held, points)) in self.held.iter_mut().zip(&chunk.points).enumerate() {
+                let frozen = chunk.state == ChunkState::Frozen;
+                match (chunk.holds(channel), frozen) {
+                    (true, true) => held.sent += points,
+                    (true, false) if refused.contains(&(chunk.seq, channel)) => {}
+                    (true, false) => held.confirmed += points,
+                    (false, _) if elsewhere.contains(&chunk.seq) => {}
+                    (false, _) => held.confirmed += points,
+                }
+            }
+        })?;
+        for row in resent.iter().filter(|row| row.stream == stream) {
+            let points = rows::points(connection, path, row.seq)?;
+            for channel in &row.channels {
+                if let (Some(held), Some(points)) = (self.held.get_mut(*channel), points.get(*channel)) {
+                    held.confirmed += points;
+                }
+            }
+        }
+        for (_, channel, said) in rows::stream_points(connection, path)?.into_iter().filter(|(of, ..)| *of == stream) {
+            if let Some(held) = self.held.get_mut(channel) {
+                held.said = Some(said);
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the file for good, in order.
+    pub(super) fn close_file(self) {
+        if let Err(error) = self.file.make_tidy() {
+            tracing::warn!(run = %self.head.id, error = %with_causes(&error), "a run file could not be closed in order");
+        }
+    }
+
     /// Loads memory anew if a transaction failed.
     pub(super) fn refresh(&mut self) -> Result<(), Error> {
         if self.stale {
-            let file = RunFile::open(&self.file.path)?;
+            let file = self.file.open_again()?;
             #[cfg(test)]
             file.limit_pages_like(&self.file)?;
             *self = Self::load(file)?;
@@ -230,10 +296,25 @@ impl Run {
         Ok(())
     }
 
-    fn set_state(&mut self, state: RunState) -> Result<(), Error> {
+    pub(super) fn set_state(&mut self, state: RunState) -> Result<(), Error> {
         self.file.set_state(state)?;
         self.head.state = state;
         Ok(())
+    }
+
+    fn disagreements(&self) -> Vec<Disagreement> {
+        let Some(stream) = &self.stream else { return Vec::new() };
+        let channels = self.held.iter().zip(self.head.channels.iter());
+        channels
+            .filter(|(held, _)| held.disagrees(stream.state == StreamState::Ended))
+            .map(|(held, channel)| Disagreement {
+                data_id: stream.data_id.clone(),
+                channel: channel.name.clone(),
+                said: held.said.unwrap_or_default(),
+                confirmed: held.confirmed,
+                unconfirmed: held.sent,
+            })
+            .collect()
     }
 
     pub(super) fn totals(&self) -> RunTotals {
@@ -246,6 +327,7 @@ impl Run {
             counts: self.counts.clone(),
             points: self.points.clone(),
             sealed_chunks: self.next_seq,
+            disagreements: self.disagreements(),
             queued_chunks: u64::try_from(self.waiting.len()).unwrap_or(u64::MAX),
         }
     }

@@ -11,8 +11,8 @@ use super::Error;
 /// "MBER" in ASCII: `file` and SQLite tools show it, and it keeps other databases out.
 const APPLICATION_ID: i64 = 0x4D42_4552;
 
-/// The format that this program writes.
-const FORMAT: i64 = 1;
+/// The format that this program writes. It reads every earlier one, and makes it this one where it writes to it.
+const FORMAT: i64 = 2;
 
 /// The write-ahead log shrinks to this when it is started over; SQLite does so after about 1000 pages anyway.
 const LOG_BYTES: i64 = 8 << 20;
@@ -32,7 +32,8 @@ CREATE TABLE run (
     tags TEXT NOT NULL,
     points_per_chunk INTEGER NOT NULL CHECK (points_per_chunk > 0),
     axis TEXT NOT NULL CHECK (axis IN ('grid', 'native')),
-    period INTEGER
+    period INTEGER,
+    tidy INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE channels (
     number INTEGER PRIMARY KEY,
@@ -69,7 +70,8 @@ CREATE TABLE streams (
     number INTEGER PRIMARY KEY,
     data_id TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('open', 'ended', 'finalized')),
-    why TEXT
+    why TEXT,
+    base INTEGER
 ) STRICT;
 CREATE TABLE counts (
     channel INTEGER PRIMARY KEY,
@@ -102,7 +104,8 @@ CREATE TABLE chunks (
     floor_utc INTEGER,
     last_utc INTEGER,
     attempts INTEGER NOT NULL DEFAULT 0,
-    last_error TEXT
+    last_error TEXT,
+    only TEXT
 ) STRICT;
 CREATE TABLE bodies (
     seq INTEGER PRIMARY KEY,
@@ -123,6 +126,33 @@ SELECT c.seq, c.state, c.session,
 FROM chunks c LEFT JOIN streams s ON s.number = c.stream;
 ";
 
+/// What format 2 brought besides columns.
+const TABLES_OF_2: &str = "
+CREATE TABLE stream_points (
+    stream INTEGER NOT NULL,
+    channel INTEGER NOT NULL,
+    said INTEGER NOT NULL,
+    PRIMARY KEY (stream, channel)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE resent (
+    seq INTEGER NOT NULL,
+    channels TEXT NOT NULL,
+    stream INTEGER NOT NULL,
+    chunk_index INTEGER NOT NULL,
+    offset_nanos INTEGER NOT NULL,
+    floor_utc INTEGER
+) STRICT;
+";
+
+/// From format 1, in which an index counted the chunks frozen for a stream: what follows the newest goes on from there.
+const TO_2: &str = "
+ALTER TABLE run ADD COLUMN tidy INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE streams ADD COLUMN base INTEGER;
+UPDATE streams SET base =
+    (SELECT seq - chunk_index FROM chunks WHERE stream = streams.number ORDER BY seq DESC LIMIT 1);
+ALTER TABLE chunks ADD COLUMN only TEXT;
+";
+
 /// Makes the file of a new run and leaves it in the transaction that made it: the run's first rows go into the same one.
 pub(super) fn create(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -136,17 +166,52 @@ pub(super) fn create(path: &Path) -> Result<Connection, Error> {
     demand(&connection, path, "page_size", "4096")?;
     demand(&connection, path, "auto_vacuum", "0")?;
     let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};");
-    connection.execute_batch(&format!("BEGIN; {TABLES} {marks}")).map_err(Error::write(path))?;
+    connection.execute_batch(&format!("BEGIN; {TABLES} {TABLES_OF_2} {marks}")).map_err(Error::write(path))?;
     Ok(connection)
 }
 
-/// Opens the file of a run to write it.
+/// Opens the file of a run to write it, at the start of a process: makes it of this format, and notices a lost log.
 pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+    // Readers may leave an empty log behind; a log of ours is never empty.
+    let log = beside(path, "-wal").metadata().is_ok_and(|log| log.len() > 0);
+    let connection = open_again(path)?;
+    if format(&connection).map_err(Error::open(path))? < FORMAT {
+        let marks = format!("PRAGMA user_version = {FORMAT};");
+        connection
+            .execute_batch(&format!("BEGIN IMMEDIATE; {TO_2} {TABLES_OF_2} {marks} COMMIT;"))
+            .map_err(Error::write(path))?;
+    } else if !log && !is_tidy(&connection).map_err(Error::read(path))? {
+        return Err(Error::LogLost { path: path.to_owned() });
+    }
+    mark_open(&connection, path);
+    Ok(connection)
+}
+
+/// Opens a file that this process has opened before.
+pub(super) fn open_again(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(Error::open(path))?;
     check(&connection, path)?;
     make_durable(&connection, path)?;
     Ok(connection)
+}
+
+fn is_tidy(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT tidy = 1 FROM run", [], |row| row.get(0))
+}
+
+/// Puts on record, in the file itself and not only in its log, that what is new is in the log; the log is not empty from
+/// here on. A disk that is full must not keep the file from being opened: a lost log then goes unnoticed.
+pub(super) fn mark_open(connection: &Connection, path: &Path) {
+    let mark = || {
+        connection.execute("UPDATE run SET tidy = 0", [])?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        // Another value, since SQLite writes nothing where nothing changes.
+        connection.execute("UPDATE run SET tidy = 2", [])
+    };
+    if let Err(error) = mark() {
+        tracing::warn!(path = %path.display(), %error, "a run file could not be marked as open");
+    }
 }
 
 /// Opens the file of a run to read it, also where nothing can be written.
@@ -192,11 +257,15 @@ fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
     if number("application_id").map_err(Error::open(path))? != APPLICATION_ID {
         return Err(Error::NotARun { path: path.to_owned() });
     }
-    match number("user_version").map_err(Error::open(path))? {
-        FORMAT => Ok(()),
-        format if format > FORMAT => Err(Error::Newer { path: path.to_owned(), format }),
+    match format(connection).map_err(Error::open(path))? {
+        1..=FORMAT => Ok(()),
+        format if format > FORMAT => Err(Error::Newer { path: path.to_owned(), format, newest: FORMAT }),
         _ => Err(Error::NotARun { path: path.to_owned() }),
     }
+}
+
+fn format(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 /// Sets what durability depends on, and looks whether SQLite took it.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Channel, Counts, RunId, RunState, SessionId, StreamRecord};
+use crate::model::{Channel, ChannelName, Counts, RunId, RunState, SessionId, StreamRecord};
 
 /// How recording goes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -128,4 +128,21 @@ pub struct RunTotals {
     pub sealed_chunks: u64,
     /// Chunks that wait for the platform's confirmation.
     pub queued_chunks: u64,
+    /// Where the platform says to hold another number of points on the newest stream than this file accounts for.
+    pub disagreements: Vec<Disagreement>,
+}
+
+/// The platform's account of a channel does not fit ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disagreement {
+    /// The stream.
+    pub data_id: String,
+    /// The channel.
+    pub channel: ChannelName,
+    /// Points that the platform has said to hold.
+    pub said: u64,
+    /// Points that it has confirmed.
+    pub confirmed: u64,
+    /// Points that may have been sent besides.
+    pub unconfirmed: u64,
 }

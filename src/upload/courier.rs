@@ -66,7 +66,6 @@ pub async fn run(
         next_number: 0,
         look: true,
         looked: None,
-        said_short: false,
         totals: Status::default(),
         status,
     };
@@ -101,7 +100,6 @@ pub(super) struct Courier {
     pub(super) look: bool,
     pub(super) looked: Option<Instant>,
     pub(super) store: StoreHealth,
-    pub(super) said_short: bool,
     pub(super) totals: Status,
     pub(super) status: watch::Sender<Status>,
 }
@@ -242,7 +240,7 @@ impl Courier {
     async fn take(&mut self, place: usize) {
         let Some(run) = self.runs.get_mut(place) else { return };
         let limit = self.window.size().min(run.room());
-        let taken = self.outbox.take(&run.run().run, limit, &run.in_memory()).await;
+        let taken = self.outbox.take(&run.run().run, limit, &run.in_memory(), 0).await;
         match taken {
             Ok(chunks) => {
                 self.store.worked(false);

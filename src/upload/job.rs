@@ -35,8 +35,6 @@ pub(super) enum Outcome {
         points: u64,
         /// Channels that were refused.
         refused: u64,
-        /// A channel of which the platform says that it holds fewer points than it was just sent.
-        short: Option<ChannelTotal>,
     },
     /// The platform has the chunk; the outbox could not record it.
     Unrecorded(u64, OutboxError),
@@ -75,7 +73,7 @@ pub(super) async fn carry_out(step: Step, run: RunId, outbox: Arc<dyn Outbox>, p
         Step::Try(frozen) => Ok(send_by_channel(outbox.as_ref(), platform.as_ref(), &run, &frozen).await),
         Step::Reject(frozen, channels) => {
             let count = channels.len() as u64;
-            outbox.settle(&run, frozen.seq, &channels).await.map(|()| Outcome::Rejected(frozen.seq, count))
+            outbox.settle(&run, frozen.seq, &channels, &[]).await.map(|()| Outcome::Rejected(frozen.seq, count))
         }
         Step::End(data_id, why) => end(outbox.as_ref(), platform.as_ref(), &run, &data_id, &why).await,
         Step::Finalize(data_id) => match platform.finalize(&data_id).await {
@@ -118,12 +116,12 @@ async fn end(
 async fn send(outbox: &dyn Outbox, platform: &dyn Platform, run: &RunId, frozen: &Frozen) -> Outcome {
     let seq = frozen.seq;
     if frozen.chunk.points() == 0 {
-        return settle(outbox, run, seq, 0, &[], None).await;
+        return settle(outbox, run, seq, 0, &[], &[]).await;
     }
     match platform.push_multi(&frozen.data_id, &frozen.chunk).await {
         Ok(totals) => {
-            let short = short(&frozen.chunk, totals);
-            settle(outbox, run, seq, frozen.chunk.points() as u64, &[], short).await
+            let said: Vec<_> = totals.iter().filter_map(|total| said(&frozen.chunk, total)).collect();
+            settle(outbox, run, seq, frozen.chunk.points() as u64, &[], &said).await
         }
         Err(error) if is_refusal(&error) => {
             note(outbox, run, seq, &error).await;
@@ -141,9 +139,11 @@ async fn send_by_channel(outbox: &dyn Outbox, platform: &dyn Platform, run: &Run
     let mut points = 0;
     let mut passed = 0;
     let mut refused = Vec::new();
+    let mut said = Vec::new();
     for channel in frozen.chunk.channels.iter().filter(|channel| !channel.values.is_empty()) {
         match platform.push_channel(&frozen.data_id, frozen.chunk.index, channel).await {
-            Ok(_) => {
+            Ok(total) => {
+                said.extend(total.total_points.map(|points| (channel.name.clone(), points)));
                 passed += 1;
                 points += channel.values.len() as u64;
             }
@@ -160,7 +160,7 @@ async fn send_by_channel(outbox: &dyn Outbox, platform: &dyn Platform, run: &Run
     for (channel, words) in &refused {
         tracing::warn!(%run, seq, %channel, words, "the platform refuses a channel of a chunk; it is kept as rejected");
     }
-    settle(outbox, run, seq, points, &refused, None).await
+    settle(outbox, run, seq, points, &refused, &said).await
 }
 
 async fn settle(
@@ -169,10 +169,10 @@ async fn settle(
     seq: u64,
     points: u64,
     refused: &[(ChannelName, String)],
-    short: Option<ChannelTotal>,
+    said: &[(ChannelName, u64)],
 ) -> Outcome {
-    match outbox.settle(run, seq, refused).await {
-        Ok(()) => Outcome::Confirmed { seq, points, refused: refused.len() as u64, short },
+    match outbox.settle(run, seq, refused, said).await {
+        Ok(()) => Outcome::Confirmed { seq, points, refused: refused.len() as u64 },
         Err(error) => Outcome::Unrecorded(seq, error),
     }
 }
@@ -193,11 +193,8 @@ fn is_refusal(error: &PlatformError) -> bool {
     }
 }
 
-/// A channel of which the platform holds fewer points than this one chunk brought.
-fn short(chunk: &Chunk, totals: Vec<ChannelTotal>) -> Option<ChannelTotal> {
-    totals.into_iter().find(|total| {
-        let sent = chunk.channels.iter().find(|channel| channel.name.as_str() == total.name);
-        let sent = sent.map_or(0, |channel| channel.values.len() as u64);
-        total.total_points.is_some_and(|stored| stored < sent)
-    })
+/// The points that the platform says to hold now of a channel of this chunk.
+fn said(chunk: &Chunk, total: &ChannelTotal) -> Option<(ChannelName, u64)> {
+    let channel = chunk.channels.iter().find(|channel| channel.name.as_str() == total.name)?;
+    Some((channel.name.clone(), total.total_points?))
 }

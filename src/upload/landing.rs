@@ -70,13 +70,8 @@ impl Courier {
                 self.not_recorded(place, &error);
             }
             Outcome::NotOpened(error) => self.not_opened(flight, place, &error),
-            Outcome::Confirmed { seq, points, refused, short } => {
+            Outcome::Confirmed { seq, points, refused } => {
                 run.confirmed(seq, number);
-                if let Some(short) = short.filter(|_| !self.said_short) {
-                    self.said_short = true;
-                    let (channel, total) = (short.name, short.total_points);
-                    tracing::warn!(channel, total, "the platform says it holds fewer points than it was just sent");
-                }
                 self.window.confirmed(now.duration_since(flight.began));
                 self.totals.confirmed += 1;
                 self.totals.confirmed_points += points;

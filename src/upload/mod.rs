@@ -68,14 +68,20 @@ pub trait Outbox: Send + Sync {
     /// nothing queued and whose newest stream is none, or has ended: it is done as well.
     async fn stream_finalized(&self, run: &RunId) -> Result<(), OutboxError>;
 
-    /// Freezes the oldest chunks that wait, at most `limit` and none of `in_flight`, for the run's newest stream, durably,
-    /// and returns them. A chunk that was frozen before comes back the same to the bit. Fewer than `limit` means that no more
+    /// Freezes the oldest chunks that wait from number `from` on, at most `limit` and none of `in_flight`, for the run's newest
+    /// stream, durably, and returns them. Those before `from` are frozen too. A chunk that was frozen before comes back the same to the bit. Fewer than `limit` means that no more
     /// are there at the moment.
-    async fn take(&self, run: &RunId, limit: usize, in_flight: &[u64]) -> Result<Vec<Frozen>, OutboxError>;
+    async fn take(&self, run: &RunId, limit: usize, in_flight: &[u64], from: u64) -> Result<Vec<Frozen>, OutboxError>;
 
     /// Records that the platform has confirmed a chunk, except for these channels that it refused, with its words. All
-    /// channels refused: the chunk is rejected.
-    async fn settle(&self, run: &RunId, seq: u64, refused: &[(ChannelName, String)]) -> Result<(), OutboxError>;
+    /// channels refused: the chunk is rejected. `said`: points that the platform says to hold of channels now.
+    async fn settle(
+        &self,
+        run: &RunId,
+        seq: u64,
+        refused: &[(ChannelName, String)],
+        said: &[(ChannelName, u64)],
+    ) -> Result<(), OutboxError>;
 
     /// Records that sending a chunk failed and will be tried again.
     async fn attempt_failed(&self, run: &RunId, seq: u64, why: &str) -> Result<(), OutboxError>;

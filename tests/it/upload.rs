@@ -98,6 +98,7 @@ impl Outbox for MemoryOutbox {
             spec,
             stream: memory.streams.last().cloned(),
             queued: memory.chunks.values().filter(|settled| settled.is_none()).count() as u64,
+            next_seq: memory.chunks.len() as u64,
         }])
     }
 
@@ -124,15 +125,22 @@ impl Outbox for MemoryOutbox {
         Ok(())
     }
 
-    async fn take(&self, _run: &RunId, limit: usize, in_flight: &[u64]) -> Result<Vec<Frozen>, OutboxError> {
+    async fn take(&self, _run: &RunId, limit: usize, in_flight: &[u64], from: u64) -> Result<Vec<Frozen>, OutboxError> {
         let memory = self.memory.lock().unwrap();
         let data_id = memory.streams.last().unwrap().data_id.clone();
-        let waiting = memory.chunks.iter().filter(|(seq, settled)| settled.is_none() && !in_flight.contains(seq));
+        let waiting =
+            memory.chunks.range(from..).filter(|(seq, settled)| settled.is_none() && !in_flight.contains(seq));
         let frozen = |seq: &u64| Frozen { seq: *seq, data_id: data_id.clone(), chunk: chunk(*seq), attempts: 0 };
         Ok(waiting.take(limit).map(|(seq, _)| frozen(seq)).collect())
     }
 
-    async fn settle(&self, _run: &RunId, seq: u64, refused: &[(ChannelName, String)]) -> Result<(), OutboxError> {
+    async fn settle(
+        &self,
+        _run: &RunId,
+        seq: u64,
+        refused: &[(ChannelName, String)],
+        _said: &[(ChannelName, u64)],
+    ) -> Result<(), OutboxError> {
         self.memory.lock().unwrap().chunks.insert(seq, Some(refused.to_vec()));
         Ok(())
     }

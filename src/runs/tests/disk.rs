@@ -79,16 +79,16 @@ async fn a_full_disk_undoes_a_group_of_commands_and_tells_each_caller() {
     let bench = Bench::new(start(1, 10)).await;
     bench.append(ticks(0..100, 1)).await;
     bench.handle.stream_opened(&bench.run, "data-1").await.unwrap();
-    bench.handle.take(&bench.run, 10, &[]).await.unwrap();
+    bench.handle.take(&bench.run, 10, &[], 0).await.unwrap();
     bench.handle.limit_pages(Some(0)).await.unwrap();
     let before = bench.totals();
     let words = "x".repeat(100_000);
     let refused = [(channel(0).name, words)];
     // Queued together, so that they share a transaction; the last does not fit on the disk.
     let (first, second, third) = tokio::join!(
-        bench.handle.settle(&bench.run, 0, &[]),
-        bench.handle.settle(&bench.run, 1, &[]),
-        bench.handle.settle(&bench.run, 2, &refused)
+        bench.handle.settle(&bench.run, 0, &[], &[]),
+        bench.handle.settle(&bench.run, 1, &[], &[]),
+        bench.handle.settle(&bench.run, 2, &refused, &[])
     );
     assert!(matches!(third, Err(Error::Write { .. })), "{third:?}");
     bench.handle.limit_pages(None).await.unwrap();
@@ -100,7 +100,7 @@ async fn a_full_disk_undoes_a_group_of_commands_and_tells_each_caller() {
     assert_eq!(stored[2].state, ChunkState::Frozen);
     assert_balanced(&bench.totals());
     for seq in 0..3 {
-        bench.handle.settle(&bench.run, seq, &[]).await.unwrap();
+        bench.handle.settle(&bench.run, seq, &[], &[]).await.unwrap();
     }
     assert_eq!(bench.totals().points[0].uploaded, before.points[0].uploaded + 30);
 }

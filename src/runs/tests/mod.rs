@@ -2,9 +2,11 @@
 
 mod crash;
 mod disk;
+mod formats;
 mod model;
 mod queue;
 mod recording;
+mod resend;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 //! Whatever happens, crashes included: every committed point is there exactly once, what was frozen stays the same to the
 //! bit, chunks are never too long, and the accounts add up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -21,8 +21,8 @@ enum Action {
     Clock(i64),
     StreamOpened,
     StreamEnded,
-    /// How many, and whether those taken before are said to be in flight.
-    Take(usize, bool),
+    /// How many, whether those taken before are said to be in flight, and from which chunk on.
+    Take(usize, bool, Option<prop::sample::Index>),
     /// Which of the frozen, and which channels are refused (a bit each).
     Settle(prop::sample::Index, u8),
     AttemptFailed(prop::sample::Index),
@@ -39,7 +39,8 @@ fn action() -> impl Strategy<Value = Action> {
         3 => (-2 * SECOND..2 * SECOND).prop_map(Action::Clock),
         2 => Just(Action::StreamOpened),
         1 => Just(Action::StreamEnded),
-        5 => (1..6_usize, any::<bool>()).prop_map(|(limit, in_flight)| Action::Take(limit, in_flight)),
+        5 => (1..6_usize, any::<bool>(), prop::option::weighted(0.3, any::<prop::sample::Index>()))
+            .prop_map(|(limit, in_flight, from)| Action::Take(limit, in_flight, from)),
         6 => (any::<prop::sample::Index>(), prop_oneof![3 => Just(0_u8), 1 => 0..8_u8])
             .prop_map(|(which, refused)| Action::Settle(which, refused)),
         2 => any::<prop::sample::Index>().prop_map(Action::AttemptFailed),
@@ -61,8 +62,11 @@ struct Reference {
     session: i64,
     streams: usize,
     stream_open: bool,
-    next_index: u64,
+    /// The chunk with index 0 on the newest stream.
+    base: u64,
     frozen: BTreeMap<u64, Frozen>,
+    /// Frozen because a later chunk was taken, and not taken yet.
+    frozen_ahead: BTreeSet<u64>,
     /// Refused channels of the chunks that are settled.
     settled: BTreeMap<u64, u8>,
     clocks: usize,
@@ -91,6 +95,11 @@ impl Reference {
     fn thaw(&mut self) {
         self.stream_open = false;
         self.frozen.clear();
+        self.frozen_ahead.clear();
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = u64> {
+        (0..u64::try_from(self.chunks).unwrap()).filter(|seq| !self.settled.contains_key(seq))
     }
 }
 
@@ -145,19 +154,23 @@ impl Bout {
                 reference.thaw();
                 self.handle.stream_opened(&self.run, &format!("data-{}", reference.streams)).await.unwrap();
                 reference.stream_open = true;
-                reference.next_index = 0;
+                let oldest = reference.waiting().next();
+                reference.base = oldest.unwrap_or(u64::try_from(reference.chunks).unwrap());
             }
             Action::StreamEnded => {
                 let result = self.handle.stream_ended(&self.run, "410").await;
                 assert_eq!(result.is_ok(), reference.streams > 0);
                 reference.thaw();
             }
-            Action::Take(limit, in_flight) => self.take(limit, in_flight).await,
+            Action::Take(limit, in_flight, from) => {
+                let from = from.map_or(0, |from| from.index(reference.chunks + 1));
+                self.take(limit, in_flight, u64::try_from(from).unwrap()).await;
+            }
             Action::Settle(which, refused) => {
                 let Some(seq) = pick(&reference.frozen, which) else { return };
                 let words = |number| (channel(number).name, "422".to_owned());
                 let refused_names: Vec<_> = (0..CHANNELS).filter(|c| refused & (1 << c) != 0).map(words).collect();
-                self.handle.settle(&self.run, seq, &refused_names).await.unwrap();
+                self.handle.settle(&self.run, seq, &refused_names, &[]).await.unwrap();
                 reference.frozen.remove(&seq);
                 reference.settled.insert(seq, refused);
             }
@@ -176,26 +189,27 @@ impl Bout {
         }
     }
 
-    async fn take(&mut self, limit: usize, skip_frozen: bool) {
+    async fn take(&mut self, limit: usize, skip_frozen: bool, from: u64) {
         let reference = &mut self.reference;
         let in_flight: Vec<u64> = if skip_frozen { reference.frozen.keys().copied().collect() } else { Vec::new() };
-        let taken = self.handle.take(&self.run, limit, &in_flight).await;
+        let taken = self.handle.take(&self.run, limit, &in_flight, from).await;
         if !reference.stream_open {
             assert!(matches!(taken, Err(Error::NoStream(_))), "{taken:?}");
             return;
         }
         let taken = taken.unwrap();
-        let waiting = (0..u64::try_from(reference.chunks).unwrap())
-            .filter(|seq| !reference.settled.contains_key(seq) && !in_flight.contains(seq));
+        let waiting = reference.waiting().filter(|seq| *seq >= from && !in_flight.contains(seq));
         let wanted: Vec<u64> = waiting.take(limit).collect();
         assert_eq!(taken.iter().map(|frozen| frozen.seq).collect::<Vec<_>>(), wanted, "the oldest, in order");
+        let ahead: Vec<u64> = reference.waiting().filter(|seq| *seq < from).collect();
+        reference.frozen_ahead.extend(ahead.into_iter().filter(|seq| !reference.frozen.contains_key(seq)));
         for frozen in taken {
+            reference.frozen_ahead.remove(&frozen.seq);
             match reference.frozen.get(&frozen.seq) {
                 Some(before) => assert_eq!(&frozen, before, "a frozen chunk changed"),
                 None => {
-                    assert_eq!(frozen.chunk.index, reference.next_index);
+                    assert_eq!(frozen.chunk.index, frozen.seq - reference.base);
                     assert_eq!(frozen.data_id, format!("data-{}", reference.streams));
-                    reference.next_index += 1;
                     let attempts_before_thaw = frozen.attempts;
                     reference.frozen.insert(frozen.seq, Frozen { attempts: attempts_before_thaw, ..frozen });
                 }
@@ -244,6 +258,9 @@ impl Bout {
             found.extend(chunk.ticks.iter().map(|tick| (chunk.session.0, tick.clone())));
             match (chunk.state, reference.settled.get(&seq), reference.frozen.get(&seq)) {
                 (ChunkState::Sealed, None, None) => assert_eq!(chunk.sent, None),
+                (ChunkState::Frozen, None, None) if reference.frozen_ahead.contains(&seq) => {
+                    assert_eq!(chunk.sent.as_ref().unwrap().chunk.index, seq - reference.base);
+                }
                 (ChunkState::Frozen, None, Some(frozen)) => {
                     assert_eq!(chunk.sent.as_ref().unwrap().chunk, frozen.chunk);
                     assert_eq!(chunk.attempts, frozen.attempts);
@@ -301,12 +318,12 @@ impl Bout {
         self.reference.seal();
         self.check_closed().await;
         loop {
-            let taken = self.handle.take(&self.run, 4, &[]).await.unwrap();
+            let taken = self.handle.take(&self.run, 4, &[], 0).await.unwrap();
             if taken.is_empty() {
                 break;
             }
             for frozen in taken {
-                self.handle.settle(&self.run, frozen.seq, &[]).await.unwrap();
+                self.handle.settle(&self.run, frozen.seq, &[], &[]).await.unwrap();
             }
         }
         self.handle.stream_finalized(&self.run).await.unwrap();

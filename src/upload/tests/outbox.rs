@@ -153,6 +153,7 @@ impl Outbox for FakeOutbox {
             },
             stream: run.streams.last().cloned(),
             queued: run.chunks.values().filter(|chunk| chunk.settled.is_none()).count() as u64,
+            next_seq: run.chunks.last_key_value().map_or(0, |(seq, _)| seq + 1),
         });
         Ok(pending.collect())
     }
@@ -193,12 +194,12 @@ impl Outbox for FakeOutbox {
         })
     }
 
-    async fn take(&self, run: &RunId, limit: usize, in_flight: &[u64]) -> Result<Vec<Frozen>, OutboxError> {
+    async fn take(&self, run: &RunId, limit: usize, in_flight: &[u64], from: u64) -> Result<Vec<Frozen>, OutboxError> {
         self.write(run, |run| {
             let stream = run.streams.last().unwrap();
             assert_eq!(stream.state, StreamState::Open, "chunks are frozen for an open stream");
             let waiting =
-                run.chunks.iter_mut().filter(|(seq, chunk)| chunk.settled.is_none() && !in_flight.contains(seq));
+                run.chunks.range_mut(from..).filter(|(seq, chunk)| chunk.settled.is_none() && !in_flight.contains(seq));
             let frozen = waiting.take(limit).map(|(seq, chunk)| {
                 let data_id = chunk.frozen_for.get_or_insert_with(|| stream.data_id.clone()).clone();
                 Frozen { seq: *seq, data_id, chunk: chunk.chunk.clone(), attempts: chunk.attempts }
@@ -207,7 +208,13 @@ impl Outbox for FakeOutbox {
         })
     }
 
-    async fn settle(&self, run: &RunId, seq: u64, refused: &[(ChannelName, String)]) -> Result<(), OutboxError> {
+    async fn settle(
+        &self,
+        run: &RunId,
+        seq: u64,
+        refused: &[(ChannelName, String)],
+        _said: &[(ChannelName, u64)],
+    ) -> Result<(), OutboxError> {
         self.write(run, |run| run.chunks.get_mut(&seq).unwrap().settled = Some(refused.to_vec()))
     }
 
