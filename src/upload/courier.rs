@@ -194,7 +194,7 @@ impl Courier {
             }
             let mut steps: Vec<(usize, Step)> =
                 self.runs.iter().enumerate().filter_map(|(place, run)| Some((place, run.step(now)?))).collect();
-            if let Some(at) = steps.iter().position(|(_, step)| !step.needs_platform() && *step != Step::Take) {
+            if let Some(at) = steps.iter().position(|(_, step)| !step.needs_platform() && !step.is_take()) {
                 let (place, step) = steps.swap_remove(at);
                 self.start(place, step);
                 continue;
@@ -205,9 +205,9 @@ impl Courier {
             if full || matches!(permit, Permit::Wait(_)) {
                 return;
             }
-            let waits_for_clock = !clock_known && steps.iter().any(|(_, step)| *step == Step::Take);
+            let waits_for_clock = !clock_known && steps.iter().any(|(_, step)| step.is_take());
             if !clock_known {
-                steps.retain(|(_, step)| *step != Step::Take);
+                steps.retain(|(_, step)| !step.is_take());
             }
             let places: Vec<usize> = steps.iter().map(|(place, _)| *place).collect();
             let chosen = if permit == Permit::Probe {
@@ -217,7 +217,7 @@ impl Courier {
                 self.turn.next(&places, self.runs.iter().rposition(RunUpload::is_live))
             };
             match chosen.and_then(|place| steps.into_iter().find(|(at, _)| *at == place)) {
-                Some((place, Step::Take)) => self.take(place).await,
+                Some((place, Step::Take(from))) => self.take(place, from).await,
                 Some((place, step)) => self.start(place, step),
                 // No chunk may be frozen before the clock is known, and whether it will be depends on the platform being there.
                 None if waits_for_clock && self.health.first_answer().is_none() => self.greet(),
@@ -237,18 +237,18 @@ impl Courier {
         self.health.first_answer().map(|at| at + self.settings.clock_patience)
     }
 
-    async fn take(&mut self, place: usize) {
+    async fn take(&mut self, place: usize, from: u64) {
         let Some(run) = self.runs.get_mut(place) else { return };
         let limit = self.window.size().min(run.room());
-        let taken = self.outbox.take(&run.run().run, limit, &run.in_memory(), 0).await;
+        run.note_backlog();
+        let taken = self.outbox.take(&run.run().run, limit, &run.in_memory(), from).await;
         match taken {
             Ok(chunks) => {
                 self.store.worked(false);
-                let exhausted = chunks.len() < limit;
-                run.taken(chunks, exhausted);
+                run.taken(chunks, from, limit);
             }
             Err(error) => {
-                run.taken(Vec::new(), true);
+                run.taken(Vec::new(), 0, limit);
                 self.not_recorded(place, &error);
             }
         }

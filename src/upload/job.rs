@@ -82,7 +82,7 @@ pub(super) async fn carry_out(step: Step, run: RunId, outbox: Arc<dyn Outbox>, p
             Err(error) => Ok(Outcome::NotFinalized(error)),
         },
         Step::Close => finalized(outbox.as_ref(), &run).await,
-        Step::Take => Err(OutboxError::Run("chunks are fetched by the courier itself".to_owned())),
+        Step::Take(_) => Err(OutboxError::Run("chunks are fetched by the courier itself".to_owned())),
     };
     result.unwrap_or_else(Outcome::Store)
 }

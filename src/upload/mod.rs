@@ -3,7 +3,8 @@
 //! This room decides what is sent next, how many requests are in flight, what is tried again and when a stream is
 //! finished. It holds no data: the [`Outbox`] does, durably, and every decision can be taken again after a crash.
 //!
-//! - Oldest run first, but every other request belongs to the run that is being recorded: a backlog never blinds the lab.
+//! - Oldest run first, but every other request belongs to the run that is being recorded; and within a run that has a
+//!   backlog, every other to what was sealed since the backlog began to be sent: a backlog never blinds the lab.
 //! - A window of requests in flight, which grows while answers are quick and halves at the first trouble.
 //! - While the platform is down (or not known to be up), one request at a time tries it, after a pause with full jitter.
 //! - A refused key holds everything and is tried each minute; so is a run whose stream can't be opened, alone.
@@ -21,6 +22,7 @@ mod courier;
 mod health;
 mod job;
 mod landing;
+mod lanes;
 mod refusals;
 mod run_events;
 mod run_upload;

@@ -30,9 +30,16 @@ const LONGEST_FILE_PAUSE: Duration = Duration::from_secs(3_600);
 const LONGEST_BETWEEN_STREAMS: Duration = Duration::from_secs(3_600);
 
 impl RunUpload {
-    /// Chunks that the outbox gave; fewer than were asked for if `exhausted`.
-    pub(super) fn taken(&mut self, chunks: Vec<Frozen>, exhausted: bool) {
-        self.exhausted = exhausted;
+    /// Chunks that the outbox gave, when it was asked for `limit` from number `from` on.
+    pub(super) fn taken(&mut self, chunks: Vec<Frozen>, from: u64, limit: usize) {
+        let all = chunks.len() < limit;
+        if from == 0 {
+            self.exhausted = all;
+        }
+        let newest = if all { self.run.next_seq.checked_sub(1) } else { chunks.last().map(|frozen| frozen.seq) };
+        if let Some(newest) = newest {
+            self.lanes.fetched(newest);
+        }
         self.ready.extend(chunks.into_iter().map(|frozen| Waiting {
             frozen: Arc::new(frozen),
             not_before: None,
@@ -41,11 +48,17 @@ impl RunUpload {
         }));
     }
 
+    /// Chunks are about to be fetched: if many wait, those that are sealed from now on are not to wait behind them.
+    pub(super) fn note_backlog(&mut self) {
+        self.lanes.note(self.run.queued, self.run.next_seq);
+    }
+
     /// A step has begun.
     pub(super) fn begun(&mut self, step: &Step) {
         self.exact = false;
         match step {
             Step::Send(frozen) => {
+                self.lanes.sent(frozen.seq);
                 if let Some(place) = self.ready.iter().position(|waiting| waiting.frozen.seq == frozen.seq)
                     && let Some(waiting) = self.ready.remove(place)
                 {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::RunStatus;
+use super::lanes::Lane;
+use super::lanes::Lanes;
 use super::refusals::Refusals;
 use super::refusals::Verdict;
 use crate::model::ChannelName;
@@ -27,8 +29,8 @@ pub(super) enum Step {
     Open(StreamSpec),
     /// Record a stream that was created before and could not be recorded.
     Record(String),
-    /// Freeze and fetch chunks.
-    Take,
+    /// Freeze and fetch chunks, from this one on.
+    Take(u64),
     /// Send a chunk.
     Send(Arc<Frozen>),
     /// Send a chunk channel by channel.
@@ -46,7 +48,11 @@ pub(super) enum Step {
 impl Step {
     /// Whether the platform is asked.
     pub(super) fn needs_platform(&self) -> bool {
-        !matches!(self, Self::Record(_) | Self::Take | Self::Reject(..) | Self::Close)
+        !matches!(self, Self::Record(_) | Self::Take(_) | Self::Reject(..) | Self::Close)
+    }
+
+    pub(super) fn is_take(&self) -> bool {
+        matches!(self, Self::Take(_))
     }
 }
 
@@ -73,6 +79,7 @@ pub(super) struct RunUpload {
     pub(super) flying: BTreeMap<u64, Waiting>,
     /// Refused chunks, about which nothing is decided yet.
     pub(super) aside: BTreeMap<u64, Waiting>,
+    pub(super) lanes: Lanes,
     pub(super) refusals: Refusals,
     /// A step that must be alone (all but sending) is under way.
     pub(super) busy: bool,
@@ -104,6 +111,7 @@ impl RunUpload {
             ready: VecDeque::new(),
             flying: BTreeMap::new(),
             aside: BTreeMap::new(),
+            lanes: Lanes::default(),
             refusals: Refusals::default(),
             busy: false,
             exhausted: false,
@@ -191,15 +199,35 @@ impl RunUpload {
         if self.refusals.pause() {
             return None;
         }
-        if let Some(waiting) = self.ready.iter().find(|waiting| waiting.not_before.is_none_or(|at| at <= now)) {
-            return Some(Step::Send(Arc::clone(&waiting.frozen)));
+        let first = self.lanes.next();
+        if let Some(step) = self.send_or_fetch(first, now).or_else(|| self.send_or_fetch(first.other(), now)) {
+            return Some(step);
         }
         let closed = self.run.state == RunState::Closed;
         if closed && self.run.queued == 0 && self.exact && self.is_idle() {
             return Some(Step::Finalize(stream.data_id.clone()));
         }
-        let more = self.run.queued > self.chunks_in_memory() as u64;
-        (more && !self.exhausted && self.room() > 0).then_some(Step::Take)
+        None
+    }
+
+    /// The next chunk of a lane, or where to fetch one.
+    fn send_or_fetch(&self, lane: Lane, now: Instant) -> Option<Step> {
+        let mut ready = self.ready.iter().filter(|waiting| self.lanes.of(waiting.frozen.seq) == lane).peekable();
+        let at_hand = ready.peek().is_some();
+        if let Some(waiting) = ready.find(|waiting| waiting.not_before.is_none_or(|at| at <= now)) {
+            return Some(Step::Send(Arc::clone(&waiting.frozen)));
+        }
+        if self.room() == 0 {
+            return None;
+        }
+        match lane {
+            Lane::Live if at_hand => None,
+            Lane::Live => self.lanes.live_waiting(self.run.next_seq).map(Step::Take),
+            Lane::Backlog => {
+                let more = self.run.queued > self.chunks_in_memory() as u64;
+                (more && !self.exhausted).then_some(Step::Take(0))
+            }
+        }
     }
 
     fn step_without_stream(&self) -> Option<Step> {

@@ -145,6 +145,47 @@ async fn a_backlog_does_not_blind_the_run_that_is_being_recorded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_sealed_while_a_day_of_the_same_run_is_sent_goes_between() {
+    let outbox = Arc::new(FakeOutbox::default());
+    outbox.add_run("r", RunState::Recording, 2_000);
+    let mut bench = Bench::start(Arc::clone(&outbox), FakePlatform::new(100 * MS, |_, _| Answer::Well));
+    let settled = |from: u64, to: u64| {
+        outbox.with("r", |run| run.chunks.range(from..to).filter(|(_, chunk)| chunk.settled.is_some()).count())
+    };
+    tokio::time::sleep(SECOND).await;
+    for index in 2_000..2_008 {
+        outbox.seal("r", outbox::chunk(index, &["a"]));
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(settled(2_000, 2_100) as u64, index - 1_999, "a live chunk waits behind the backlog");
+    }
+    let gone = settled(0, 2_000);
+    assert!((600..2_000).contains(&gone), "{gone} chunks of the backlog were sent beside");
+    outbox.close("r");
+    bench.done("r").await;
+    assert_eq!(bench.platform.stored("stream-1"), (0..2_008).collect::<Vec<_>>());
+    let twice = bench.platform.count(multi) - 2_008;
+    assert_eq!(twice, 0, "chunks were sent twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_line_that_is_too_slow_for_both_lanes_both_go_on() {
+    let outbox = Arc::new(FakeOutbox::default());
+    outbox.add_run("r", RunState::Recording, 500);
+    let bench = Bench::start(Arc::clone(&outbox), FakePlatform::new(4 * SECOND, |_, _| Answer::Well));
+    tokio::time::sleep(5 * SECOND).await;
+    for index in 500..620 {
+        outbox.seal("r", outbox::chunk(index, &["a"]));
+        tokio::time::sleep(SECOND).await;
+    }
+    let settled = |from: u64, to: u64| {
+        outbox.with("r", |run| run.chunks.range(from..to).filter(|(_, chunk)| chunk.settled.is_some()).count())
+    };
+    let (backlog, live) = (settled(0, 500), settled(500, 620));
+    assert!(backlog > 40 && live > 40 && backlog.abs_diff(live) < 20, "{backlog} old, {live} new");
+    bench.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_closed_run_without_a_chunk_is_done_without_a_stream() {
     let mut bench = Bench::start(closed_run(0), FakePlatform::new(MS, |_, _| Answer::Well));
     bench.done("r").await;
