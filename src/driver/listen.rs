@@ -23,7 +23,7 @@ use crate::profile::Timing;
 
 use super::ear::Ear;
 use super::message::{Talk, fed_by, readings};
-use super::{Bus, Driver, Error, LeftOut, Listened, PollSpec, Polled, Recovery, Said};
+use super::{Bus, Driver, Error, Listened, PollSpec, Polled, Recovery, Said};
 
 /// Messages are handed on together: so many, or as many as come within this time after the first.
 const TOGETHER: usize = 2048;
@@ -223,10 +223,6 @@ impl Driver for ListenDriver {
         listened.watermark = self.ear.waiting_since().unwrap_or(unread).max(self.floor);
         self.conclude(&mut listened);
         listened
-    }
-
-    fn left_out(&self) -> Vec<LeftOut> {
-        Vec::new()
     }
 }
 

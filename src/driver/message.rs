@@ -24,7 +24,7 @@ use crate::profile::Source;
 use crate::profile::Step;
 use crate::profile::Timing;
 
-use super::{Bus, Driver, Error, Exchange, ExchangeSize, LeftOut, Listened, PollSpec, Polled};
+use super::{Bus, Driver, Error, Exchange, ExchangeSize, PollSpec, Polled};
 
 /// Replies carry no address that a machine could rely on: all instruments of a link are one party.
 const PARTY: u16 = 0;
@@ -100,18 +100,6 @@ impl Driver for MessageDriver {
             }
             Err(error) => failed(error),
         }
-    }
-
-    fn listens(&self) -> bool {
-        false
-    }
-
-    async fn listen(&mut self, _: &mut Bus, _: Instant) -> Listened {
-        Listened { failure: Some(Error::Protocol), ..Listened::nothing() }
-    }
-
-    fn left_out(&self) -> Vec<LeftOut> {
-        Vec::new()
     }
 }
 

@@ -51,14 +51,20 @@ pub trait Driver: Send {
     async fn poll(&mut self, bus: &mut Bus, poll: usize) -> Polled;
 
     /// Whether the instrument speaks unasked: then it has no polls and is listened to, all the time.
-    fn listens(&self) -> bool;
+    fn listens(&self) -> bool {
+        false
+    }
 
     /// Listens until something was said, or until `until`, and returns soon after; more may have been said by then. Bytes
-    /// that come between two calls are not lost.
-    async fn listen(&mut self, bus: &mut Bus, until: Instant) -> Listened;
+    /// that come between two calls are not lost. An instrument that is asked says nothing unasked: [`Error::Protocol`].
+    async fn listen(&mut self, _bus: &mut Bus, _until: Instant) -> Listened {
+        Listened { failure: Some(Error::Protocol), ..Listened::nothing() }
+    }
 
     /// What the device refuses to give and is left out of its requests for now, for its status.
-    fn left_out(&self) -> Vec<LeftOut>;
+    fn left_out(&self) -> Vec<LeftOut> {
+        Vec::new()
+    }
 }
 
 /// A part of the device that it refuses to give.

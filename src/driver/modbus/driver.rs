@@ -14,7 +14,7 @@ use crate::profile::ModbusDevice;
 use crate::profile::Timing;
 
 use super::super::error::GATEWAY_FAILURES;
-use super::super::{Bus, Driver, Error, Exchange, ExchangeSize, LeftOut, Listened, PollSpec, Polled};
+use super::super::{Bus, Driver, Error, Exchange, ExchangeSize, LeftOut, PollSpec, Polled};
 use super::plan::{Block, plan};
 use super::{exception, exception_in_words};
 
@@ -201,14 +201,6 @@ impl Driver for ModbusDriver {
         // A device that answers nothing but exceptions has failed, in words of its own.
         let failure = done.failure.or(if done.answered { None } else { done.exception });
         Polled { exchanges: done.exchanges, failure }
-    }
-
-    fn listens(&self) -> bool {
-        false
-    }
-
-    async fn listen(&mut self, _: &mut Bus, _: Instant) -> Listened {
-        Listened { failure: Some(Error::Protocol), ..Listened::nothing() }
     }
 
     fn left_out(&self) -> Vec<LeftOut> {
