@@ -107,7 +107,8 @@ impl Framing {
                 self.sized_cut(bytes, std::iter::once((usize::from(length) + plus).max(1)), expected)
             }
             End::Pattern => {
-                let beginning = self.payload(bytes, LONGEST_MESSAGE).found();
+                let longest = expected.iter().map(|pattern| pattern.longest()).max().unwrap_or(0);
+                let beginning = self.payload(bytes, longest.min(LONGEST_MESSAGE)).found();
                 let sizes: Vec<usize> = expected.iter().flat_map(|pattern| pattern.lengths(&beginning)).collect();
                 self.sized_cut(bytes, sizes.into_iter(), expected)
             }
