@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::document::Spanned;
 use crate::document::did_you_mean;
 
-use super::super::device::{Alphabet, Device, DeviceEngine, MessagePoll};
+use super::super::device::{Alphabet, Device, DeviceEngine, MessagePoll, Source, Step};
 use super::super::identify::{Probe, Shows};
 use super::super::params::Param;
 use super::super::schema::{IdentifyFile, ProfileFile, Says};
@@ -75,8 +76,8 @@ fn first_poll_of(mut device: Device) -> Device {
         messages.on_connect.clear();
     }
     device.channels.retain(|channel| match &channel.source {
-        super::super::device::Source::Field { poll, .. } => *poll == 0,
-        super::super::device::Source::Register(_) => true,
+        Source::Field { poll, .. } => *poll == 0,
+        Source::Register(_) => true,
     });
     device
 }
@@ -120,7 +121,7 @@ fn one(
             );
         }
         messages.on_connect.clear();
-        let every = messages.polls.first().map_or(std::time::Duration::from_secs(1), |poll| poll.every);
+        let every = messages.polls.first().map_or(Duration::from_secs(1), |poll| poll.every);
         messages.polls = vec![MessagePoll { every, steps }];
     }
     Some(Probe { params, says, device, shows: Vec::new() })
@@ -133,7 +134,7 @@ fn steps(
     alphabet: Alphabet,
     whole: &Range<usize>,
     compiler: &mut Compiler<'_>,
-) -> Option<Vec<super::super::device::Step>> {
+) -> Option<Vec<Step>> {
     let language = Language::of(file, alphabet, whole, compiler)?;
     for step in &entry.get_ref().steps {
         if let Some(changes) = &step.get_ref().changes_device {
