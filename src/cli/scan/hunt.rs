@@ -88,7 +88,7 @@ pub(super) struct Ways {
 /// A scan that is under way. What it has found outlives it.
 pub(super) struct Hunt<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) library: &'a Library,
+    pub(super) profiles: &'a Library,
     pub(super) ways: Ways,
     pub(super) port: Port,
     pub(super) findings: &'a mut Findings,
@@ -389,7 +389,7 @@ impl Hunt<'_> {
         let mut raws = Vec::new();
         for (read, channel) in reads(probe, unit).into_iter().zip(&probe.device.channels) {
             let (Some(read), Source::Register(register)) = (read, &channel.source) else { return Ok(None) };
-            let danger = danger(&read.rtu_frame(), self.library).filter(|_| self.ways.way != Way::ModbusTcp);
+            let danger = danger(&read.rtu_frame(), self.profiles).filter(|_| self.ways.way != Way::ModbusTcp);
             if let Some(danger) = danger {
                 self.findings.left_out.push(LeftOut { profile: profile.id.to_string(), message: frame(&read), danger });
                 return Ok(None);

@@ -143,7 +143,7 @@ impl Arguments {
         let mut findings = Findings { left_out: plan.left_out.clone(), ..Findings::default() };
         let mut port = Port::new(&target, way);
         port.echo = self.line.echo;
-        let hunt = Hunt { plan: &plan, library, ways, port, findings: &mut findings };
+        let hunt = Hunt { plan: &plan, profiles: library, ways, port, findings: &mut findings };
         let interrupted = runtime()?.block_on(async {
             let mut interrupts = Interrupts::listen().or_exit(Exit::Degraded)?;
             tokio::select! {
