@@ -1,6 +1,5 @@
 //! Raw values: what a reply or a register says before anything is made of it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A value as the instrument sent it, before sentinels, scale and curve.
@@ -59,7 +58,10 @@ fn strict_number(text: &str) -> Option<f64> {
 
 /// The raw values of one exchange by name: the fields of a text reply, or Modbus channels by their ids.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Fields(BTreeMap<Arc<str>, Raw>);
+pub struct Fields(
+    /// By name, each once. There are few: a search among neighbours costs less than a tree of them.
+    Vec<(Arc<str>, Raw)>,
+);
 
 impl Fields {
     /// No fields.
@@ -69,22 +71,41 @@ impl Fields {
 
     /// The value of a field.
     pub fn get(&self, name: &str) -> Option<&Raw> {
-        self.0.get(name)
+        let at = self.place(name).ok()?;
+        self.0.get(at).map(|(_, raw)| raw)
     }
 
     /// Sets a field.
     pub fn set(&mut self, name: &Arc<str>, raw: Raw) {
-        self.0.insert(Arc::clone(name), raw);
+        self.put(Arc::clone(name), raw);
     }
 
     /// Adds the fields of another reply of the same poll.
     pub fn extend(&mut self, other: Self) {
-        self.0.extend(other.0);
+        for (name, raw) in other.0 {
+            self.put(name, raw);
+        }
     }
 
     /// All fields, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Raw)> {
-        self.0.iter()
+        self.0.iter().map(|(name, raw)| (name, raw))
+    }
+
+    fn put(&mut self, name: Arc<str>, raw: Raw) {
+        match self.place(&name) {
+            Ok(at) => {
+                if let Some((_, old)) = self.0.get_mut(at) {
+                    *old = raw;
+                }
+            }
+            Err(at) => self.0.insert(at, (name, raw)),
+        }
+    }
+
+    /// Where a field is, or where it would have to be.
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (**known).cmp(name))
     }
 }
 

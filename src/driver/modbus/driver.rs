@@ -1,6 +1,7 @@
 //! The driver for Modbus devices.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -31,7 +32,7 @@ pub struct ModbusDriver {
     unit: u8,
     specs: Vec<PollSpec>,
     /// The blocks of each poll as they were planned, before the device refused any.
-    whole: Vec<Vec<Block>>,
+    whole: Vec<Vec<Arc<Block>>>,
     polls: Vec<Vec<Planned>>,
     /// Whether the device has given a value since the link was opened. One that refuses all that it is asked is not taken
     /// apart in memory: it may only just be starting.
@@ -40,7 +41,7 @@ pub struct ModbusDriver {
 
 #[derive(Debug, Clone)]
 struct Planned {
-    block: Block,
+    block: Arc<Block>,
     /// Whether it was cut out of a block that the device refused.
     cut_out: bool,
     /// The refusal for which it is left out.
@@ -58,14 +59,14 @@ impl ModbusDriver {
     /// A driver for the unit with this address.
     pub fn new(modbus: ModbusDevice, device: Device, unit: u8) -> Self {
         let mut specs = Vec::new();
-        let mut whole = Vec::new();
+        let mut whole: Vec<Vec<Arc<Block>>> = Vec::new();
         for (every, blocks) in plan(&device, &modbus) {
             specs.push(PollSpec {
                 every,
                 channels: blocks.iter().flat_map(Block::channels).collect(),
                 exchanges: blocks.iter().map(|block| size(block, &device.timing)).collect(),
             });
-            whole.push(blocks);
+            whole.push(blocks.into_iter().map(Arc::new).collect());
         }
         let polls = whole.iter().map(|blocks| fresh(blocks)).collect();
         Self { device, unit, specs, whole, polls, gives: false }
@@ -99,7 +100,7 @@ impl ModbusDriver {
                 Err(Error::Exception { code, .. }) if REFUSALS.contains(&code) && planned.block.split().is_some() => {
                     let halves = planned.block.split().into_iter().flatten();
                     for half in halves.rev() {
-                        todo.push_front(Planned { block: half, cut_out: true, refusal: None });
+                        todo.push_front(Planned { block: Arc::new(half), cut_out: true, refusal: None });
                     }
                     continue;
                 }
@@ -141,8 +142,8 @@ impl ModbusDriver {
     }
 }
 
-fn fresh(blocks: &[Block]) -> Vec<Planned> {
-    blocks.iter().map(|block| Planned { block: block.clone(), cut_out: false, refusal: None }).collect()
+fn fresh(blocks: &[Arc<Block>]) -> Vec<Planned> {
+    blocks.iter().map(|block| Planned { block: Arc::clone(block), cut_out: false, refusal: None }).collect()
 }
 
 /// What has come of a poll so far.
