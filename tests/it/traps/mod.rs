@@ -3,5 +3,6 @@
 
 mod modbus;
 mod peer;
+mod shows;
 mod talkers;
 mod text;

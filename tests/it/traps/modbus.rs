@@ -3,25 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mbe_bridge::bridge::Reader;
-use mbe_bridge::config;
-use mbe_bridge::document::Problems;
-use mbe_bridge::model::{Kind, Outcome, Quality};
-use mbe_bridge::profile::{Library, Profile, Raw};
+use mbe_bridge::model::Kind;
+use mbe_bridge::profile::{Library, Raw};
 use mbe_bridge::sim::{Fault, Place, Scenario, Sim, SimHandle, SimInstrument, SimSettings};
 
-/// Nothing here takes as long unless it is broken, also on a machine with other things to do.
-const DEADLINE: Duration = Duration::from_secs(30);
+use super::shows::Shows::{Bad, Value};
+use super::shows::{DEADLINE, configured, profile, reader, until};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-fn profile(id: &str) -> Arc<Profile> {
-    Arc::clone(Library::embedded().0.get(id).unwrap())
-}
 
 fn instrument(name: &str, id: &str, params: &[(&str, &str)], value: f64) -> SimInstrument {
     let params: BTreeMap<String, String> =
@@ -43,66 +34,6 @@ fn link(sim: &SimHandle, more: &str) -> String {
     match sim.port() {
         Some(port) => format!("[links.bus.serial]\nport = \"{}\"\n{more}\n", port.display()),
         None => format!("[links.bus.modbus-tcp]\naddress = \"{}\"\n{more}\n", sim.address().unwrap()),
-    }
-}
-
-fn configured(text: &str) -> Result<config::Config, Problems> {
-    let (library, problems) = Library::embedded();
-    assert!(problems.is_empty(), "{problems}");
-    let read = config::read(Path::new("lab.toml"), &format!("data_dir = \"data\"\n{text}"), &library, &|_| None)?;
-    Ok(read.config)
-}
-
-fn reader(text: &str) -> Reader {
-    let config = configured(text).unwrap_or_else(|problems| panic!("{problems}"));
-    Reader::start(&Arc::new(config)).unwrap()
-}
-
-/// What a channel may show.
-#[derive(Debug, Clone, Copy)]
-enum Shows {
-    Value(f64),
-    Bad(&'static str),
-}
-
-use Shows::{Bad, Value};
-
-impl Shows {
-    fn fits(self, outcome: &Outcome) -> bool {
-        match (self, outcome) {
-            (Value(expected), Outcome::Value { value, quality: Quality::Good }) => near(value.get(), expected),
-            (Bad(reason), Outcome::Bad(shown)) => shown.as_str() == reason,
-            _ => false,
-        }
-    }
-}
-
-fn near(value: f64, expected: f64) -> bool {
-    (value - expected).abs() <= 1e-5 * expected.abs()
-}
-
-/// Waits until a channel shows the last of these, and sees to it that it has never shown anything else than one of them.
-async fn until(reader: &Reader, channel: &str, shows: &[Shows]) {
-    let begun = Instant::now();
-    loop {
-        let snapshot = reader.board().snapshot();
-        let live = snapshot.channels.iter().find(|live| live.channel.name.to_string() == channel).unwrap();
-        if let Some((_, outcome)) = &live.latest {
-            assert!(
-                shows.iter().any(|shows| shows.fits(outcome)),
-                "`{channel}` shows {outcome:?}, not one of {shows:?}"
-            );
-        }
-        for (_, number) in &live.recent {
-            let is_one = |shows: &Shows| matches!(shows, Value(expected) if near(number.get(), *expected));
-            assert!(shows.iter().any(is_one), "`{channel}` was {}, not one of {shows:?}", number.get());
-        }
-        let last = shows.last().unwrap();
-        if live.latest.as_ref().is_some_and(|(_, outcome)| last.fits(outcome)) {
-            return;
-        }
-        assert!(begun.elapsed() < DEADLINE, "`{channel}` never shows {last:?}: {live:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

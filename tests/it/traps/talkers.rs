@@ -2,34 +2,30 @@
 //! relatives that mean something else by the same bytes.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mbe_bridge::bridge::Reader;
-use mbe_bridge::config;
 use mbe_bridge::model::{Outcome, Quality};
-use mbe_bridge::profile::Library;
 use mbe_bridge::sim::{Fault, Place, Plan, Scenario, Sim, SimHandle, SimInstrument, SimSettings};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+use super::shows::{self, DEADLINE, near, reader};
+
+/// How finely a gauge tells decades of pressure in 16 bits, as a part of it.
+const STEP: f64 = 1e-3;
 
 fn talker(profile: &str, scenario: Scenario) -> SimHandle {
-    let library = Library::embedded().0;
     let instrument =
-        SimInstrument::of("talker", library.get(profile).unwrap(), &BTreeMap::new(), scenario).unwrap().at_rate(50.0);
+        SimInstrument::of("talker", &shows::profile(profile), &BTreeMap::new(), scenario).unwrap().at_rate(50.0);
     Sim::start(SimSettings::new(Place::Pty { path: None }, vec![instrument])).unwrap()
 }
 
 fn listener(sim: &SimHandle, profile: &str, channel: &str) -> Reader {
     let text = format!(
-        "data_dir = \"data\"\n[links.port.serial]\nport = \"{}\"\n[[instruments]]\nname = \"listener\"\nlink = \"port\"\n\
+        "[links.port.serial]\nport = \"{}\"\n[[instruments]]\nname = \"listener\"\nlink = \"port\"\n\
          profile = \"{profile}\"\nchannels.{channel} = {{ name = \"value\" }}\n",
         sim.port().unwrap().display()
     );
-    let (library, _) = Library::embedded();
-    let read = config::read(Path::new("lab.toml"), &text, &library, &|_| None);
-    Reader::start(&Arc::new(read.unwrap_or_else(|problems| panic!("{problems}")).config)).unwrap()
+    reader(&text)
 }
 
 /// Watches what is shown until enough was; every outcome that was shown, and how many were read.
@@ -56,7 +52,7 @@ async fn watched(reader: &Reader, readings: u64) -> Vec<Outcome> {
 fn assert_only(shown: &[Outcome], value: f64, reasons: &[&str]) {
     for outcome in shown {
         let fits = match outcome {
-            Outcome::Value { value: read, quality: Quality::Good } => (read.get() - value).abs() <= 1e-3 * value.abs(),
+            Outcome::Value { value: read, quality: Quality::Good } => near(read.get(), value, STEP),
             Outcome::Value { .. } => false,
             Outcome::Bad(reason) => reasons.contains(&reason.as_str()),
         };

@@ -1,23 +1,16 @@
 //! Traps of instruments with messages of their own, text and binary.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mbe_bridge::bridge::Reader;
-use mbe_bridge::config;
-use mbe_bridge::model::{Outcome, Quality};
+use mbe_bridge::model::Outcome;
 use mbe_bridge::profile::{DeviceEngine, Heard, Hearing, Library, Profile, printable};
 
 use super::peer::Peer;
-
-/// Nothing here takes as long unless it is broken, also on a machine with other things to do.
-const DEADLINE: Duration = Duration::from_secs(30);
-
-fn profile(id: &str) -> Arc<Profile> {
-    Arc::clone(Library::embedded().0.get(id).unwrap())
-}
+use super::shows::Shows::{self, Bad, Value};
+use super::shows::{self, DEADLINE, profile, reader};
 
 /// An instrument at the other end of a socket, with this channel, called `it`.
 fn lab(peer: &Peer, profile: &str, params: &str, channel: &str) -> String {
@@ -28,58 +21,9 @@ fn lab(peer: &Peer, profile: &str, params: &str, channel: &str) -> String {
     )
 }
 
-fn reader(text: &str) -> Reader {
-    let (library, problems) = Library::embedded();
-    assert!(problems.is_empty(), "{problems}");
-    let read = config::read(Path::new("lab.toml"), &format!("data_dir = \"data\"\n{text}"), &library, &|_| None);
-    let config = read.unwrap_or_else(|problems| panic!("{problems}")).config;
-    Reader::start(&Arc::new(config)).unwrap()
-}
-
-/// What a channel may show.
-#[derive(Debug, Clone, Copy)]
-enum Shows {
-    Value(f64),
-    Bad(&'static str),
-}
-
-use Shows::{Bad, Value};
-
-impl Shows {
-    fn fits(self, outcome: &Outcome) -> bool {
-        match (self, outcome) {
-            (Value(expected), Outcome::Value { value, quality: Quality::Good }) => near(value.get(), expected),
-            (Bad(reason), Outcome::Bad(shown)) => shown.as_str() == reason,
-            _ => false,
-        }
-    }
-}
-
-fn near(value: f64, expected: f64) -> bool {
-    (value - expected).abs() <= 1e-5 * expected.abs()
-}
-
-/// Waits until the channel `it` shows the last of these, and sees to it that it has never shown anything else than one of
-/// them.
+/// Waits until the channel `it` shows the last of these, and has shown nothing else than one of them.
 async fn until(reader: &Reader, shows: &[Shows]) {
-    let begun = Instant::now();
-    loop {
-        let snapshot = reader.board().snapshot();
-        let live = snapshot.channels.iter().find(|live| live.channel.name.to_string() == "it").unwrap();
-        if let Some((_, outcome)) = &live.latest {
-            assert!(shows.iter().any(|shows| shows.fits(outcome)), "shown is {outcome:?}, not one of {shows:?}");
-        }
-        for (_, number) in &live.recent {
-            let is_one = |shows: &Shows| matches!(shows, Value(expected) if near(number.get(), *expected));
-            assert!(shows.iter().any(is_one), "shown was {}, not one of {shows:?}", number.get());
-        }
-        let last = shows.last().unwrap();
-        if live.latest.as_ref().is_some_and(|(_, outcome)| last.fits(outcome)) {
-            return;
-        }
-        assert!(begun.elapsed() < DEADLINE, "{last:?} is never shown: {live:?}; {:?}", snapshot.complaints());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    shows::until(reader, "it", shows).await;
 }
 
 /// Waits until the instrument was asked so often.
