@@ -1,18 +1,15 @@
 //! Instruments that give less than the lab wants, and say so: registers that they refuse, silence while they start,
 //! connections that they reset.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use mbe_bridge::config;
-use mbe_bridge::profile::Library;
 use mbe_bridge::sim::{Place, SimInstrument};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::field::{ANY, line, profile, rising};
+use super::field::{ANY, configured, line, profile, rising};
 use super::lab::Lab;
 use super::platform;
 use super::process::{Process, client, command};
@@ -34,8 +31,7 @@ fn unit(address: &str, timing: &str, channels: &[(&str, u16)]) -> String {
 
 /// The instrument that such a text describes, simulated.
 fn simulated(text: &str) -> mbe_bridge::sim::SimHandle {
-    let loaded = config::read(Path::new("lab.toml"), text, &Library::embedded().0, &|_| None).unwrap();
-    let device = loaded.config.instruments[0].device.clone();
+    let device = configured(text).instruments[0].device.clone();
     let instrument = SimInstrument::new("controller", device, rising()).at_unit(1);
     line(Place::ModbusTcp { listen: ANY }, &profile("prevac-mg15"), vec![instrument])
 }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mbe_bridge::bridge::Reader;
-use mbe_bridge::config::{self, Config};
+use mbe_bridge::config::Config;
 use mbe_bridge::model::LineSettings;
-use mbe_bridge::profile::Library;
 use mbe_bridge::sim::{Place, Said, Sim, SimHandle, SimInstrument, SimSettings};
 
-use super::field::{instrument, profile, rising};
+use super::field::{self, configured, instrument, profile, rising};
 use super::until;
 
 const UNITS: [&str; 3] = ["first", "second", "third"];
@@ -52,7 +51,7 @@ fn line(baud: u32, timing: [&str; 3]) -> Line {
     let folder = tempfile::tempdir().unwrap();
     let port: PathBuf = folder.path().join("ttyBus");
     let text = toml(&port, baud, timing);
-    let config = config::read(Path::new("lab.toml"), &text, &Library::embedded().0, &|_| None).unwrap().config;
+    let config = configured(&text);
     let units = config
         .instruments
         .iter()
@@ -149,9 +148,9 @@ async fn the_gap_of_a_text_instrument_and_of_a_modbus_tcp_device_are_kept() {
     let port = folder.path().join("ttyPyrometer");
     let (upp, mg15) = (profile("impac-upp"), profile("prevac-mg15"));
     let pyrometer =
-        super::field::line(Place::Pty { path: Some(port.clone()) }, &upp, vec![instrument("pyrometer", &upp, &[])]);
+        field::line(Place::Pty { path: Some(port.clone()) }, &upp, vec![instrument("pyrometer", &upp, &[])]);
     let gauges = vec![instrument("one", &mg15, &[]).at_unit(1), instrument("two", &mg15, &[]).at_unit(2)];
-    let gauges = super::field::line(Place::ModbusTcp { listen: super::field::ANY }, &mg15, gauges);
+    let gauges = field::line(Place::ModbusTcp { listen: field::ANY }, &mg15, gauges);
     let text = format!(
         r#"
         [links.pyro.serial]
@@ -179,8 +178,7 @@ async fn the_gap_of_a_text_instrument_and_of_a_modbus_tcp_device_are_kept() {
         port.display(),
         gauges.address().unwrap(),
     );
-    let config = config::read(Path::new("lab.toml"), &text, &Library::embedded().0, &|_| None).unwrap().config;
-    let reader = Reader::start(&Arc::new(config)).unwrap();
+    let reader = Reader::start(&Arc::new(configured(&text))).unwrap();
     until_polled(&pyrometer, "pyrometer", 30).await;
     until_polled(&gauges, "two", 20).await;
     reader.stop().await;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mbe_bridge::config::{self, Config};
 use mbe_bridge::profile::{Library, Profile};
 use mbe_bridge::sim::{Place, Said, Scenario, Sim, SimHandle, SimInstrument, SimSettings};
 
@@ -15,6 +16,11 @@ pub(super) const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 /// A profile of the library.
 pub(super) fn profile(id: &str) -> Arc<Profile> {
     Arc::clone(Library::embedded().0.get(id).unwrap())
+}
+
+/// A lab that has nothing but these links and instruments.
+pub(super) fn configured(text: &str) -> Config {
+    config::read(Path::new("lab.toml"), text, &Library::embedded().0, &|_| None).unwrap().config
 }
 
 /// An instrument whose every reading differs from those before and after: a value that was put to another time shows.

@@ -1,12 +1,8 @@
 //! Every kind of link at once: raw socket, RTU over a socket, two units on one RS-485 line, an instrument without a profile.
 
-use std::path::Path;
-
-use mbe_bridge::config;
-use mbe_bridge::profile::Library;
 use mbe_bridge::sim::{Place, SimInstrument};
 
-use super::field::{ANY, instrument, line, pressures, profile};
+use super::field::{ANY, configured, instrument, line, pressures, profile};
 use super::lab::Lab;
 use super::oracle::Oracle;
 use super::platform;
@@ -33,8 +29,7 @@ curve = { kind = "pow10", a = 0.000152590, b = -12.0 }
 /// The instrument that the lab describes in line, simulated as the lab describes it.
 fn described_in_line() -> SimInstrument {
     let text = format!("[links.adc.modbus-tcp]\naddress = \"127.0.0.1:502\"\n{INLINE}");
-    let loaded = config::read(Path::new("lab.toml"), &text, &Library::embedded().0, &|_| None).unwrap();
-    let device = loaded.config.instruments[0].device.clone();
+    let device = configured(&text).instruments[0].device.clone();
     SimInstrument::new("ion_gauge", device, pressures()).at_unit(7)
 }
 
