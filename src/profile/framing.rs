@@ -90,6 +90,12 @@ impl Framing {
 
     /// Finds out what the bytes begin with. Never looks further back: call it again after having taken what it says.
     pub fn cut(&self, bytes: &[u8], expected: &[&Pattern]) -> Cut {
+        if let ([first, rest @ ..], Some(escape)) = (bytes, &self.escape)
+            && *first == escape.byte
+        {
+            // The middle of a message: what follows is payload and no beginning, whatever it looks like.
+            return if rest.is_empty() { Cut::More } else { Cut::Skip(2) };
+        }
         if let Some(skip) = self.before_start(bytes) {
             return Cut::Skip(skip);
         }
@@ -168,13 +174,21 @@ impl Framing {
         }
     }
 
-    /// Bytes before the place where a message can begin, if there are any.
+    /// Whether these bytes, of which nothing is known that was before, may begin with one that was escaped.
+    pub(super) fn may_be_escaped(&self, bytes: &[u8]) -> bool {
+        let may_be = |escape: &Escape| bytes.first().is_some_and(|first| escape.before.contains(first));
+        // An escape that is no payload is dealt with, with what it escapes, where messages are cut.
+        self.escape.as_ref().is_some_and(|escape| may_be(escape) && bytes.first() != Some(&escape.byte))
+    }
+
+    /// Bytes before the place where a message can begin, or an escape makes the next byte payload, if there are any.
     fn before_start(&self, bytes: &[u8]) -> Option<usize> {
         if self.start.is_empty() {
             return None;
         }
         let may_begin = |at: &usize| bytes.iter().skip(*at).zip(&self.start).all(|(byte, start)| byte == start);
-        let at = (0..bytes.len()).find(may_begin).unwrap_or(bytes.len());
+        let escapes = |at: &usize| self.escape.as_ref().is_some_and(|escape| bytes.get(*at) == Some(&escape.byte));
+        let at = (0..bytes.len()).find(|at| may_begin(at) || escapes(at)).unwrap_or(bytes.len());
         (at > 0).then_some(at)
     }
 

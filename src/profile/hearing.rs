@@ -101,8 +101,13 @@ impl Hearing {
         loop {
             let rest = self.bytes.get(used..).unwrap_or_default();
             let at = self.place + used as u64;
-            let cut =
-                if silent { self.framing.cut_at_silence(rest, &patterns) } else { self.framing.cut(rest, &patterns) };
+            let cut = if at == 0 && !self.in_step && self.framing.may_be_escaped(rest) {
+                Cut::Skip(1)
+            } else if silent {
+                self.framing.cut_at_silence(rest, &patterns)
+            } else {
+                self.framing.cut(rest, &patterns)
+            };
             match cut {
                 Cut::More => break,
                 Cut::Skip(count) => {

@@ -79,6 +79,20 @@ fn a_beginning_inside_of_a_message_is_not_believed() {
     assert_eq!(messages(&mut hearing).len(), 1, "after a silence it is one");
 }
 
+#[test]
+fn an_escaped_byte_begins_no_message_though_its_own_beginning_was_not_heard() {
+    for start in [Vec::new(), vec![0x81]] {
+        let (framing, patterns) = exactus();
+        let mut hearing = Hearing::new(Framing { start, ..framing }, patterns);
+        // The end of a packet with 81 in its payload, and a whole one that would confirm what is no beginning.
+        for byte in [0x05, 0x80, 0x81, 0, 0, 0, 0, 0x81, 0, 0, 0, 0, 0x81, 0, 0, 0, 0] {
+            hearing.push(&[byte]);
+        }
+        let places: Vec<u64> = messages(&mut hearing).iter().map(|message| message.at).collect();
+        assert_eq!(places, [7, 12]);
+    }
+}
+
 proptest! {
     /// From whichever byte on one listens, in whatever pieces, only real messages are heard, each with the place of its
     /// first byte, and all but the first two at most.
