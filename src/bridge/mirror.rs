@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::live::Board;
+use crate::live::DiskLive;
 use crate::live::PlatformLive;
 use crate::live::RunLive;
 use crate::runs;
@@ -46,7 +47,8 @@ fn run_live(status: &runs::Status) -> RunLive {
     let queued_chunks = status.runs.iter().map(|run| run.queued_chunks).sum();
     let current = status.run.as_ref().and_then(|id| status.runs.iter().find(|totals| totals.run == *id));
     let set_aside = status.set_aside.iter().map(|file| format!("{}: {}", file.path.display(), file.why)).collect();
-    let Some(totals) = current else { return RunLive { paused, queued_chunks, set_aside, ..RunLive::default() } };
+    let disk = disk_live(status);
+    let Some(totals) = current else { return RunLive { paused, queued_chunks, set_aside, disk, ..RunLive::default() } };
     let sum = |part: fn(&runs::Points) -> u64| totals.points.iter().map(part).sum();
     RunLive {
         run: Some(totals.run.to_string()),
@@ -59,7 +61,19 @@ fn run_live(status: &runs::Status) -> RunLive {
         queued_chunks,
         set_aside,
         commit_took: (status.commits.commits > 0).then_some(status.commits.last),
+        disk,
         ..RunLive::default()
+    }
+}
+
+fn disk_live(status: &runs::Status) -> DiskLive {
+    let (disk, pruned) = (status.disk, status.pruned);
+    DiskLive {
+        free: disk.free,
+        min_free: disk.min_free,
+        full: disk.full,
+        low: disk.low,
+        pruned: (pruned.runs, pruned.bytes),
     }
 }
 

@@ -5,6 +5,7 @@
 //! the flow closes its last ticks, the run is sealed, the uploader drains, and the store closes last.
 
 mod flow;
+mod host_clock;
 mod links;
 mod mirror;
 mod outbox;
@@ -19,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -133,6 +134,9 @@ impl Bridge {
             tokio::spawn(web.serve(stop_rest.clone()));
         }
 
+        let clock_nudge = Arc::new(Notify::new());
+        let (watched, kept) = (Arc::clone(&board), runs.clone());
+        tokio::spawn(host_clock::watch(time, watched, kept, Arc::clone(&clock_nudge), stop_rest.clone()));
         let (upload_status, uploading) = watch::channel(upload::Status::default());
         let platform = PlatformTask {
             config: Arc::clone(&config),
@@ -140,6 +144,7 @@ impl Bridge {
             runs: runs.clone(),
             board: Arc::clone(&board),
             status: upload_status,
+            clock_nudge,
             finish: finish_upload.clone(),
             stop: stop_rest.clone(),
         };
@@ -209,7 +214,8 @@ impl Bridge {
             tracing::error!("a stage ended in a panic; what it held is lost");
         }
         self.begin.abort();
-        let run = self.begun.borrow().clone();
+        // Not the run that was begun, where its file was lost and another took its place.
+        let run = self.runs.snapshot().borrow().run.clone().or_else(|| self.begun.borrow().clone());
         let ended = if run.is_some() { self.runs.end_run().await } else { Ok(()) };
         if let Err(error) = &ended {
             tracing::error!(error = %with_causes(error), "the run could not be sealed; the next start does it");
@@ -261,6 +267,9 @@ async fn open_store(config: &Config) -> Result<(runs::Store, runs::Handle), runs
         commit_every: config.storage.commit_every,
         max_span: config.storage.max_span,
         resume_within: config.storage.resume_within,
+        keep_runs: config.storage.keep_runs,
+        min_free: config.storage.min_free,
+        trust_host_clock: !platform::uses_clock(),
         ..runs::Settings::new(&config.data_dir)
     };
     tokio::task::spawn_blocking(move || runs::Store::open(settings)).await.unwrap_or(Err(runs::Error::Stopped))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::amounts::{BytesText, KeepText};
 use crate::document::DurationText;
 use crate::document::Scalar;
 use crate::document::Spanned;
@@ -138,6 +139,8 @@ pub(super) struct StorageFile {
     pub(super) commit_every: Option<Spanned<DurationText>>,
     pub(super) resume_within: Option<DurationText>,
     pub(super) max_span: Option<Spanned<DurationText>>,
+    pub(super) keep_runs: Option<KeepText>,
+    pub(super) min_free: Option<BytesText>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -8,6 +8,7 @@
 //! instruments of a link answer to the same address; a message that changes a device is in a [`Device`] only if the lab
 //! allows it by name; no problem shows a secret.
 
+mod amounts;
 mod file;
 mod name;
 mod resolve;
@@ -141,6 +142,10 @@ pub struct Storage {
     pub resume_within: Duration,
     /// The longest time a chunk spans.
     pub max_span: Duration,
+    /// A run that is done and whole on the platform may be deleted so long after; none for never.
+    pub keep_runs: Option<Duration>,
+    /// Bytes that are to be free on the disk; the oldest such runs are deleted where less is.
+    pub min_free: u64,
 }
 
 /// The dashboard.

@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{
-    ChannelLive, Failing, InstrumentLive, LeftOut, Limits, LinkLive, LinkState, PlatformLive, RunLive, Snapshot, Speech,
+    ChannelLive, ClockSteps, Failing, InstrumentLive, LeftOut, Limits, LinkLive, LinkState, PlatformLive, RunLive,
+    Snapshot, Speech,
 };
 use crate::model::{Channel, ClockReading, Reason, Sample, TimeBase};
 
@@ -28,6 +29,7 @@ struct State {
     obstacle: Option<String>,
     platform: PlatformLive,
     clock: Option<ClockReading>,
+    clock_steps: Option<ClockSteps>,
 }
 
 /// What a poll tells the board.
@@ -83,7 +85,16 @@ impl Board {
         let platform = PlatformLive { state: "unknown", ..PlatformLive::default() };
         Self {
             time,
-            state: Mutex::new(State { links, instruments, channels, run, obstacle: None, platform, clock: None }),
+            state: Mutex::new(State {
+                links,
+                instruments,
+                channels,
+                run,
+                obstacle: None,
+                platform,
+                clock: None,
+                clock_steps: None,
+            }),
         }
     }
 
@@ -196,6 +207,14 @@ impl Board {
         self.lock().clock = Some(clock);
     }
 
+    /// Notes that the host's clock was set by this many nanoseconds.
+    pub fn clock_stepped(&self, by: i64) {
+        let now = self.time.now();
+        let mut state = self.lock();
+        let count = state.clock_steps.map_or(0, |steps| steps.count) + 1;
+        state.clock_steps = Some(ClockSteps { count, last_at: now, last_nanos: by });
+    }
+
     /// Everything, as it is now.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.lock();
@@ -209,6 +228,7 @@ impl Board {
             obstacle: state.obstacle.clone(),
             platform: state.platform.clone(),
             clock: state.clock,
+            clock_steps: state.clock_steps,
         }
     }
 

@@ -4,6 +4,7 @@
 //! present and a short past only; what has to last is in the run file. Nothing here waits for a reader.
 
 mod board;
+mod host;
 mod number;
 mod speech;
 mod taps;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::model::{Channel, ChannelIndex, ClockReading, Counts, Finite, Outcome, Reason, Stamp};
 
 pub use board::{Board, HeardNote, PollNote};
+pub use host::{ClockSteps, DiskLive};
 pub use number::number;
 pub use speech::Speech;
 pub use taps::{NoWatch, Tap, Taps, Watch};
@@ -40,6 +42,8 @@ pub struct Snapshot {
     pub platform: PlatformLive,
     /// The session's clock against reference UTC, once measured.
     pub clock: Option<ClockReading>,
+    /// Steps of the host's clock, if there were any.
+    pub clock_steps: Option<ClockSteps>,
 }
 
 /// One link.
@@ -193,6 +197,8 @@ pub struct RunLive {
     pub set_aside: Vec<String>,
     /// Time of the last durable commit.
     pub commit_took: Option<Duration>,
+    /// Space on the disk.
+    pub disk: DiskLive,
 }
 
 /// What the platform has of it.
@@ -246,6 +252,7 @@ impl Snapshot {
         if let Some(why) = &self.run.paused {
             complaints.push(format!("recording has paused: {why}"));
         }
+        complaints.extend(self.complaints_of_host());
         complaints.extend(self.platform.held.iter().map(|held| format!("a run can't be uploaded: {held}")));
         if let Some(why) = &self.platform.why {
             complaints.push(format!("the platform is {}: {why}", self.platform.state));

@@ -23,6 +23,10 @@ impl Keeper {
             return Err(Error::AlreadyRecording(recording.run.clone()));
         }
         check(&start)?;
+        if let Some(error) = &self.barred {
+            return Err(error.clone());
+        }
+        self.start = Some(start.clone());
         let now = Instant::now();
         if let Some(unfinished) = self.unfinished.clone() {
             let young = now < unfinished.until;
@@ -41,7 +45,7 @@ impl Keeper {
         self.begin_anew(&start)
     }
 
-    fn begin_anew(&mut self, start: &RunStart) -> Result<RunId, Error> {
+    pub(super) fn begin_anew(&mut self, start: &RunStart) -> Result<RunId, Error> {
         let folder = self.settings.data_dir.join("runs");
         let created = start.time.now();
         let (id, path) = loop {

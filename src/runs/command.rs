@@ -2,7 +2,7 @@
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{Batch, Error, RunStart};
+use super::{Batch, Error, Prunable, RunStart};
 use crate::model::{ChannelName, ClockReading, Frozen, OutboxRun, RunId};
 
 /// The way back to the caller.
@@ -70,6 +70,10 @@ pub(super) enum Command {
         seq: u64,
         why: String,
         reply: Reply<()>,
+    },
+    Prune {
+        dry_run: bool,
+        reply: Reply<Vec<Prunable>>,
     },
     Stop(Reply<()>),
     #[cfg(test)]

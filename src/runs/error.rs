@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 
+use super::Astray;
 use crate::model::RunId;
 
 /// Why the run store could not do what it was asked. Cloneable: commands that share a transaction share its failure.
@@ -78,6 +79,24 @@ pub enum Error {
         /// What SQLite says.
         #[source]
         source: Arc<rusqlite::Error>,
+    },
+    /// An open run file is not what is at its path any more.
+    #[error("the run file `{}` {what}", path.display())]
+    Astray {
+        /// Where it was opened.
+        path: PathBuf,
+        /// What became of it.
+        what: Astray,
+    },
+    /// The disk was full, and has too little space still.
+    #[error("the disk of `{}` is full: {free} bytes are free, recording goes on with {needed}", path.display())]
+    Full {
+        /// The folder of the runs.
+        path: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are to be free.
+        needed: u64,
     },
     /// A file that is no run file.
     #[error("`{}` is not a run file", path.display())]
@@ -153,6 +172,17 @@ impl Error {
         }
     }
 
+    /// Whether the disk has no space.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Open { source, .. } | Self::Write { source, .. } => {
+                source.sqlite_error_code() == Some(ErrorCode::DiskFull)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it is one run's file that can't be used, so that other runs go on.
     ///
     /// What says that a disk is full or can't be written is not one run's affair; what can't be read, or is locked by another
@@ -160,6 +190,7 @@ impl Error {
     pub fn is_of_one_run(&self) -> bool {
         match self {
             Self::Open { .. }
+            | Self::Astray { .. }
             | Self::Pragma { .. }
             | Self::Read { .. }
             | Self::NotARun { .. }

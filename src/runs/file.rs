@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Params, params};
 
+use super::place::Place;
 use super::rows::{FrozenRow, Head, SessionRow, kind_text, run_state_text, signed};
 use super::{Axis, Error, body, counts, schema};
 use crate::model::{ClockReading, ClockSource, Counts, RunState, SessionId, Stamp, Tick, nanos_of};
@@ -16,13 +17,15 @@ const THAW: &str = "UPDATE chunks SET state = 'sealed', stream = NULL, chunk_ind
 #[derive(Debug)]
 pub(super) struct RunFile {
     pub(super) path: PathBuf,
+    pub(super) place: Place,
     pub(super) connection: Connection,
 }
 
 impl RunFile {
     /// Makes the file, in one transaction, so that a file is either a run or was never finished.
     pub(super) fn create(path: &Path, head: &Head, session: &SessionRow) -> Result<Self, Error> {
-        let file = Self { path: path.to_owned(), connection: schema::create(path)? };
+        let connection = schema::create(path)?;
+        let file = Self { path: path.to_owned(), place: Place::of(path), connection };
         let spec = &head.spec;
         file.execute(
             "INSERT INTO run VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0)",
@@ -62,12 +65,14 @@ impl RunFile {
 
     /// Opens an existing file, at the start of a process.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Self { path: path.to_owned(), connection: schema::open(path)? })
+        let connection = schema::open(path)?;
+        Ok(Self { path: path.to_owned(), place: Place::of(path), connection })
     }
 
     /// Opens the file anew, beside the connection that there is.
     pub(super) fn open_again(&self) -> Result<Self, Error> {
-        Ok(Self { path: self.path.clone(), connection: schema::open_again(&self.path)? })
+        let connection = schema::open_again(&self.path)?;
+        Ok(Self { path: self.path.clone(), place: Place::of(&self.path), connection })
     }
 
     /// Puts on record that the file is closed in order: its log is not missing when it is gone.
@@ -75,8 +80,14 @@ impl RunFile {
         self.execute("UPDATE run SET tidy = 1", [])
     }
 
-    /// Begins a transaction.
+    /// Looks whether the path still leads to this file.
+    pub(super) fn look(&self) -> Result<(), Error> {
+        self.place.look(&self.path).map_err(|what| Error::Astray { path: self.path.clone(), what })
+    }
+
+    /// Begins a transaction, unless the file has vanished.
     pub(super) fn begin(&self) -> Result<(), Error> {
+        self.look()?;
         self.execute("BEGIN IMMEDIATE", [])
     }
 

@@ -19,6 +19,10 @@ impl Keeper {
         reply: Reply<T>,
         work: impl FnOnce(&mut Run) -> Result<T, Error>,
     ) {
+        if let Some(error) = &self.barred {
+            drop(reply.send(Err(error.clone())));
+            return;
+        }
         let Some(run) = self.runs.get_mut(id) else {
             drop(reply.send(Err(Error::UnknownRun(id.clone()))));
             return;
@@ -85,6 +89,7 @@ impl Keeper {
     fn fail_group(&mut self, id: &RunId, error: &Error) {
         // Whoever asked is told, and knows whether it is news.
         tracing::debug!(run = %id, error = %with_causes(error), "a transaction on a run file failed");
+        self.note_trouble(error);
         if let Some(run) = self.runs.get_mut(id) {
             run.undo();
         }
@@ -113,6 +118,7 @@ impl Keeper {
             if let Some(run) = self.runs.remove(id) {
                 run.close_file();
             }
+            self.prune_at = Instant::now();
             tracing::info!(run = %id, "the run is done");
         }
     }

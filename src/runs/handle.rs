@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::command::{Command, Request};
-use super::{Batch, Error, RunStart, Status};
+use super::{Batch, Error, Prunable, RunStart, Status};
 use crate::model::{ChannelName, ClockReading, Counts, Frozen, OutboxRun, RunId};
 
 /// Requests other than batches that may wait for the thread; callers beyond it wait for their turn.
@@ -164,6 +164,12 @@ impl Handle {
     pub async fn attempt_failed(&self, run: &RunId, seq: u64, why: &str) -> Result<(), Error> {
         let (run, why) = (run.clone(), why.to_owned());
         self.ask(|reply| Command::AttemptFailed { run, seq, why, reply }).await
+    }
+
+    /// The finished runs that the platform has whole, oldest first, with why each is to go; with `dry_run` false, those are
+    /// deleted.
+    pub async fn prune(&self, dry_run: bool) -> Result<Vec<Prunable>, Error> {
+        self.ask(|reply| Command::Prune { dry_run, reply }).await
     }
 
     pub(super) async fn stop(&self) -> Result<(), Error> {

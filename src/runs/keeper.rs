@@ -11,12 +11,14 @@ use tokio::sync::{Notify, watch};
 use super::command::{Command, Reply, Request};
 use super::group::Answer;
 use super::offset::{self, SessionClock};
+use super::prune;
 use super::recording::{Ending, Recording};
 use super::run::Run;
 use super::session::Boot;
+use super::space::Space;
 use super::store::Found;
-use super::{Batch, CommitTimes, Error, ListedRun, SetAside, Settings, State, Status};
-use crate::model::{RunId, RunState, TimeBase, with_causes};
+use super::{Batch, CommitTimes, Error, ListedRun, Pruned, RunStart, SetAside, Settings, State, Status};
+use crate::model::{ClockSource, RunId, RunState, TimeBase, with_causes};
 
 /// Requests that are taken together at most, so that an append behind them never waits long for its commit.
 const GROUP: usize = 64;
@@ -41,8 +43,19 @@ pub(super) struct Unfinished {
 pub(super) struct Keeper {
     pub(super) settings: Settings,
     /// The folder is ours for as long as this is open.
-    #[expect(dead_code, reason = "held to be dropped")]
     pub(super) lock: File,
+    /// Why it is not any more.
+    pub(super) barred: Option<Error>,
+    /// When files are next looked for where they were.
+    pub(super) look_at: Instant,
+    pub(super) space: Space,
+    /// When finished runs are next looked at.
+    pub(super) prune_at: Instant,
+    pub(super) pruned: Pruned,
+    /// Whether the platform has said what time it is.
+    pub(super) dated: bool,
+    /// What the run was begun with.
+    pub(super) start: Option<RunStart>,
     /// Runs that are not done.
     pub(super) runs: BTreeMap<RunId, Run>,
     pub(super) recording: Option<Recording>,
@@ -73,8 +86,15 @@ impl Keeper {
     ) -> Self {
         let now = Instant::now();
         let mut keeper = Self {
+            space: Space::new(&settings, now),
             settings,
             lock,
+            barred: None,
+            look_at: now,
+            prune_at: now,
+            pruned: Pruned::default(),
+            dated: false,
+            start: None,
             runs: found.runs.into_iter().map(|run| (run.head.id.clone(), run)).collect(),
             recording: None,
             unfinished: None,
@@ -189,6 +209,9 @@ impl Keeper {
                 self.answer_now(reply, Ok(pending));
             }
             Command::Clock(reading, reply) => {
+                if reading.source == ClockSource::Platform && !std::mem::replace(&mut self.dated, true) {
+                    self.prune_at = Instant::now();
+                }
                 self.on_recording(reply, move |run, recording| run.record_clock(recording.0, reading))
             }
             Command::Event { kind, text, reply } => self.on_recording(reply, move |run, recording| {
@@ -212,6 +235,11 @@ impl Keeper {
             },
             Command::AttemptFailed { run, seq, why, reply } => {
                 self.on_run(&run, reply, |run| run.attempt_failed(seq, &why));
+            }
+            Command::Prune { dry_run, reply } => {
+                self.commit_group();
+                let plan = self.prune(dry_run);
+                self.answer_now(reply, Ok(plan));
             }
             // Taken out before it comes here.
             Command::Stop(reply) => drop(reply.send(Err(Error::Stopped))),
@@ -288,10 +316,17 @@ impl Keeper {
         let Some(recording) = &mut self.recording else { return Ok(()) };
         let Some(run) = self.runs.get_mut(&recording.run) else { return Err(Error::NotRecording) };
         let start = Instant::now();
-        match recording.flush(run, ending) {
+        let allowed = match (&self.barred, ending) {
+            (Some(error), _) => Err(error.clone()),
+            (None, Ending::Not | Ending::Seal) => self.space.may_record(),
+            // What would be lost otherwise may take the reserve.
+            (None, Ending::Session | Ending::Run) => Ok(()),
+        };
+        match allowed.and_then(|()| recording.flush(run, ending)) {
             Ok(flushed) => {
                 if flushed.wrote {
                     self.commits.add(start.elapsed());
+                    self.space.has_recorded(start);
                 }
                 if flushed.sealed {
                     self.changed.notify_one();
@@ -312,8 +347,26 @@ impl Keeper {
                         self.pause = Some(Pause { why, since: now, retry_at });
                     }
                 }
+                self.note_trouble(&error);
+                if error.is_damage()
+                    && let Err(error) = self.go_on_in_a_new_run(&error)
+                {
+                    tracing::debug!(error = %with_causes(&error), "no new run can be begun yet");
+                }
                 Err(error)
             }
+        }
+    }
+
+    /// A full disk needs space, a file that vanished has to be looked for.
+    pub(super) fn note_trouble(&mut self, error: &Error) {
+        let now = Instant::now();
+        if error.is_full() {
+            self.space.ran_out(now);
+            self.prune_at = self.prune_at.min(now);
+        }
+        if matches!(error, Error::Astray { .. }) {
+            self.look_at = now;
         }
     }
 
@@ -331,10 +384,14 @@ impl Keeper {
         });
         let unfinished = self.unfinished.as_ref().map(|unfinished| unfinished.until);
         let closing = (!self.to_close.is_empty()).then_some(self.close_at);
-        [recording, unfinished, closing].into_iter().flatten().min()
+        let tending = Some(self.space.look_at().min(self.prune_at));
+        let looking = (!self.runs.is_empty()).then_some(self.look_at);
+        [recording, unfinished, closing, tending, looking].into_iter().flatten().min()
     }
 
     fn act_on_time(&mut self, now: Instant) {
+        self.look_after_places(now);
+        self.prune_when_due(now);
         if let Some(recording) = &self.recording {
             let due = |since: Option<Instant>, after| since.is_some_and(|since| now >= since + after);
             let seal = due(recording.open_since, self.settings.max_span);
@@ -351,6 +408,9 @@ impl Keeper {
             self.to_close.extend(self.unfinished.take().map(|unfinished| unfinished.run));
         }
         self.close_due(now);
+        if self.space.tend(now) {
+            self.prune_at = self.prune_at.min(now + prune::AGAIN);
+        }
     }
 
     pub(super) fn publish(&self) {
@@ -373,6 +433,8 @@ impl Keeper {
                 (Some(_), Some(recording)) => recording.buffered(),
                 _ => 0,
             },
+            disk: self.space.shown(),
+            pruned: self.pruned,
         };
         self.status.send_if_modified(|current| {
             let differs = *current != status;

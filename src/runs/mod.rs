@@ -4,7 +4,7 @@
 //! Ticks come in, are durable within `commit_every`, are cut into chunks, and stay until the platform has confirmed them.
 //! A run file is self-contained: copy it, open it with any SQLite tool, read it with [`read::RunFile`].
 //!
-//! This room does not align samples, does not speak HTTP, does not decide when to send and deletes nothing.
+//! This room does not align samples, does not speak HTTP and does not decide when to send.
 //!
 //! # Invariants
 //! - A chunk is durable before it can be taken; its index, stamps and content are durable before they can be sent.
@@ -12,7 +12,9 @@
 //! - For each channel, at any time: `recorded + filled = open + queued + uploaded + rejected` (points).
 //! - No channel of a chunk has more than `points_per_chunk` points; no chunk is empty; a chunk never crosses sessions.
 //! - Callers never wait for the disk: one thread owns every connection, and [`Handle::append`] returns at once.
-//! - Nothing is deleted. A file that can't be read is renamed, never removed.
+//! - Only a run that is done and has every point on the platform is ever deleted (`prune.rs`). A file that can't be read is
+//!   renamed, never removed.
+//! - Nothing is committed into a file that its path does not lead to any more (`place.rs`, `mend.rs`).
 //!
 //! # On disk
 //! `data_dir/lock` is locked by the one process that may write, and names it. `data_dir/runs/<run id>.sqlite` is a run:
@@ -52,7 +54,8 @@
 //! the end of a session or run.
 //!
 //! When a commit fails, its ticks stay in memory (up to `hold_bytes`, then the oldest are counted `unrecorded`), the state
-//! is [`State::Paused`], and the commit is tried again every `retry_every` until it succeeds.
+//! is [`State::Paused`], and the commit is tried again every `retry_every` until it succeeds. After a disk was full, that is
+//! once it has space to spare: until then the space of `data_dir/reserve` is left to what the uploader records (`space.rs`).
 //!
 //! # Sending
 //! [`Handle::take`] freezes chunks for the run's newest stream: index, offset and floor. The index is the chunk's distance from
@@ -80,7 +83,10 @@ mod file;
 mod group;
 mod handle;
 mod keeper;
+mod mend;
 mod offset;
+mod place;
+mod prune;
 mod queue;
 pub mod read;
 mod recording;
@@ -88,8 +94,10 @@ mod rows;
 mod run;
 mod schema;
 mod session;
+mod space;
 mod status;
 mod store;
+mod system;
 
 #[cfg(test)]
 mod tests;
@@ -101,7 +109,9 @@ use crate::model::{Channel, Counts, StreamSpec, Tick, TimeBase};
 
 pub use error::Error;
 pub use handle::Handle;
-pub use status::{CommitTimes, Disagreement, ListedRun, Points, RunTotals, SetAside, State, Status};
+pub use place::Astray;
+pub use prune::{Prunable, PruneReason, prune};
+pub use status::{CommitTimes, Disagreement, DiskSpace, ListedRun, Points, Pruned, RunTotals, SetAside, State, Status};
 pub use store::Store;
 
 /// How runs are kept.
@@ -119,6 +129,14 @@ pub struct Settings {
     pub retry_every: Duration,
     /// Bytes of ticks that are held in memory while the disk takes nothing; beyond, the oldest are counted `unrecorded`.
     pub hold_bytes: usize,
+    /// A run that is done and whole on the platform may be deleted so long after; none for never.
+    pub keep_runs: Option<Duration>,
+    /// Bytes that are to be free on the disk; the oldest such runs are deleted where less is.
+    pub min_free: u64,
+    /// Bytes that are kept on the disk for what the uploader has to record when it is full; zero for none.
+    pub reserve_bytes: u64,
+    /// Whether the host's clock says how old a run is, and not only the platform's.
+    pub trust_host_clock: bool,
     /// Batches that may wait for the thread; beyond, [`Handle::append`] returns the batch.
     pub waiting_batches: usize,
 }
@@ -133,6 +151,10 @@ impl Settings {
             resume_within: Duration::from_secs(600),
             retry_every: Duration::from_secs(1),
             hold_bytes: 64 << 20,
+            keep_runs: Some(Duration::from_secs(90 * 24 * 3600)),
+            min_free: 500_000_000,
+            reserve_bytes: 8 << 20,
+            trust_host_clock: false,
             waiting_batches: 256,
         }
     }

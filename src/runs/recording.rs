@@ -91,6 +91,21 @@ impl Recording {
         self.make_room();
     }
 
+    /// Takes what is in the memory of a recording whose file can't be used any more: what was not committed, or `all` ticks
+    /// that are in no chunk.
+    pub(super) fn take_over(&mut self, other: Self, all: bool) {
+        let mut counts = other.news;
+        let mut ticks = other.ticks;
+        let committed = other.committed.min(ticks.len());
+        if all {
+            let before = ticks.get(..committed).unwrap_or_default();
+            count_ticks(&mut counts, before, |counts| &mut counts.read, |_| None);
+        } else {
+            ticks.drain(..committed);
+        }
+        self.push(Batch { ticks, counts });
+    }
+
     /// Ticks that are out of order, and points that are of no channel or come twice, can't be stored; no correct aligner
     /// makes them, and if one does its readings are accounted for.
     fn push_tick(&mut self, mut tick: Tick) {

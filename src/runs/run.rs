@@ -214,6 +214,7 @@ impl Run {
     /// Loads memory anew if a transaction failed.
     pub(super) fn refresh(&mut self) -> Result<(), Error> {
         if self.stale {
+            self.file.look()?;
             let file = self.file.open_again()?;
             #[cfg(test)]
             file.limit_pages_like(&self.file)?;
@@ -222,11 +223,17 @@ impl Run {
         Ok(())
     }
 
+    /// Has memory loaded anew before it is next used.
+    pub(super) fn distrust(&mut self) {
+        self.stale = true;
+    }
+
     /// Undoes the transaction that is open; memory is loaded anew before it is next used.
     pub(super) fn undo(&mut self) {
         self.file.rollback();
         self.stale = true;
         if let Err(error) = self.refresh()
+            && !matches!(error, Error::Astray { .. })
             && !std::mem::replace(&mut self.said_stale, true)
         {
             tracing::error!(run = %self.head.id, error = %with_causes(&error), "a run could not be loaded again");

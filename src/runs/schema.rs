@@ -225,8 +225,13 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, Error> {
         Err(Error::Open { .. }) if !beside(path, "-wal").exists() => {}
         Err(error) => return Err(error),
     }
-    let connection = Connection::open_with_flags(immutable_address(path), flags | OpenFlags::SQLITE_OPEN_URI)
-        .map_err(Error::open(path))?;
+    open_immutable(path)
+}
+
+/// Opens a file that nobody writes and whose log is empty or not there. Makes nothing beside it.
+pub(super) fn open_immutable(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(immutable_address(path), flags).map_err(Error::open(path))?;
     check(&connection, path)?;
     Ok(connection)
 }

@@ -44,6 +44,32 @@ pub struct Status {
     pub commits: CommitTimes,
     /// Points that the disk has not taken: those held while paused.
     pub buffered: u64,
+    /// Space on the disk.
+    pub disk: DiskSpace,
+    /// What was deleted since the start to make space.
+    pub pruned: Pruned,
+}
+
+/// Space on the disk that holds the runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskSpace {
+    /// Bytes that are free, where the system says.
+    pub free: Option<u64>,
+    /// Bytes that are to be free.
+    pub min_free: u64,
+    /// Whether recording waits for space.
+    pub full: bool,
+    /// Whether less is free than is to be, though every run that may go is gone.
+    pub low: bool,
+}
+
+/// Finished runs that were deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// How many.
+    pub runs: u64,
+    /// Bytes that they took.
+    pub bytes: u64,
 }
 
 /// A run file.

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::keeper::Keeper;
 use super::run::Run;
-use super::{Error, Handle, ListedRun, SetAside, Settings, Status, rows, schema};
+use super::{Error, Handle, ListedRun, SetAside, Settings, Status, mend, rows, schema};
 use crate::model::RunState;
 use crate::model::with_causes;
 
@@ -36,6 +36,7 @@ impl Store {
         fs::create_dir_all(&runs).map_err(unusable)?;
         let lock = lock(&settings.data_dir)?;
         make_durable(&settings.data_dir);
+        mend::finish_restoring(&runs).map_err(unusable)?;
         let found = Found::scan(&runs).map_err(unusable)?;
         let changed = Arc::new(Notify::new());
         let (status_sender, status) = watch::channel(Status::default());
@@ -63,7 +64,7 @@ impl Store {
 
 /// Makes the folders themselves survive a power cut right after the first start. SQLite does so for the files in them;
 /// systems where a folder can't be opened as a file do it by themselves.
-fn make_durable(data_dir: &Path) {
+pub(super) fn make_durable(data_dir: &Path) {
     for folder in data_dir.parent().into_iter().chain([data_dir]) {
         if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
             tracing::debug!(path = %folder.display(), %error, "a folder could not be synced");
@@ -72,7 +73,7 @@ fn make_durable(data_dir: &Path) {
 }
 
 /// Makes sure that one process writes here, and says which.
-fn lock(data_dir: &Path) -> Result<File, Error> {
+pub(super) fn lock(data_dir: &Path) -> Result<File, Error> {
     let path = data_dir.join("lock");
     let unusable = |source| Error::Lock { path: path.clone(), source: Arc::new(source) };
     let mut file = File::options().create(true).read(true).write(true).truncate(false).open(&path).map_err(unusable)?;
@@ -164,7 +165,7 @@ impl Found {
     }
 }
 
-fn rename_damaged(path: &Path) -> std::io::Result<PathBuf> {
+pub(super) fn rename_damaged(path: &Path) -> std::io::Result<PathBuf> {
     let mut number = 1;
     let target = loop {
         let target = schema::beside(path, &format!(".damaged-{number}"));

@@ -22,6 +22,9 @@ pub(super) struct Status {
     run: Run,
     platform: Platform,
     clock: Option<Clock>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_clock: Option<HostClock>,
+    disk: Disk,
 }
 
 #[derive(Debug, Serialize)]
@@ -128,6 +131,25 @@ struct Clock {
     source: &'static str,
 }
 
+/// Steps of the host's clock in this session: how many, and the last one.
+#[derive(Debug, Serialize)]
+struct HostClock {
+    steps: u64,
+    last_at: f64,
+    last_step: f64,
+}
+
+/// Bytes on the disk that holds the runs, and the finished runs that were deleted to make space since the start.
+#[derive(Debug, Serialize)]
+struct Disk {
+    free: Option<u64>,
+    min_free: u64,
+    full: bool,
+    low: bool,
+    pruned_runs: u64,
+    pruned_bytes: u64,
+}
+
 impl Status {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
         let complaints = snapshot.complaints();
@@ -182,6 +204,19 @@ impl Status {
                     ClockSource::Host => "host",
                 },
             }),
+            host_clock: snapshot.clock_steps.map(|steps| HostClock {
+                steps: steps.count,
+                last_at: steps.last_at.as_unix_seconds(),
+                last_step: steps.last_nanos as f64 / 1e9,
+            }),
+            disk: Disk {
+                free: snapshot.run.disk.free,
+                min_free: snapshot.run.disk.min_free,
+                full: snapshot.run.disk.full,
+                low: snapshot.run.disk.low,
+                pruned_runs: snapshot.run.disk.pruned.0,
+                pruned_bytes: snapshot.run.disk.pruned.1,
+            },
         }
     }
 }

@@ -123,6 +123,8 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.storage.commit_every, Duration::from_secs(1));
     assert_eq!(config.storage.resume_within, Duration::from_secs(600));
     assert_eq!(config.storage.max_span, Duration::from_secs(60));
+    assert_eq!(config.storage.keep_runs, Some(Duration::from_secs(90 * 24 * 3600)));
+    assert_eq!(config.storage.min_free, 500_000_000);
     assert_eq!(config.shutdown_grace, Duration::from_secs(20));
     assert_eq!(config.dashboard.unwrap().listen.to_string(), "127.0.0.1:8730");
     assert_eq!(config.data_dir, Path::new("/var/lib/mbe-bridge"));

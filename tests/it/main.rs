@@ -14,6 +14,10 @@ mod library;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+#[path = "../shim/mod.rs"]
+mod shim;
+#[cfg(test)]
 #[cfg(unix)]
 mod simulated;
 #[cfg(test)]

@@ -35,7 +35,8 @@ pub struct Settings {
     pub every: Duration,
     /// Time to the second attempt while the platform can't be reached; it doubles from there.
     pub retry: Duration,
-    /// Whoever learns that the platform can be reached again notifies this, and the next attempt is made at once.
+    /// Whoever learns that the platform can be reached again, or that the host's clock was set, notifies this: the next
+    /// measurement is made at once.
     pub nudge: Arc<Notify>,
 }
 
@@ -95,7 +96,8 @@ impl Clock {
                         tracing::info!(after_seconds = seconds, "the platform's clock answers again");
                     }
                     retry = self.settings.retry;
-                    tokio::time::sleep(self.settings.every).await;
+                    // A machine that was asleep, or whose clock was set, is measured anew.
+                    drop(tokio::time::timeout(self.settings.every, self.settings.nudge.notified()).await);
                 }
                 Err(error) => {
                     if failing_since.is_none() {

@@ -40,8 +40,16 @@ pub(super) struct PlatformTask {
     pub(super) runs: runs::Handle,
     pub(super) board: Arc<Board>,
     pub(super) status: watch::Sender<upload::Status>,
+    /// Has the clock measured at once.
+    pub(super) clock_nudge: Arc<Notify>,
     pub(super) finish: CancellationToken,
     pub(super) stop: CancellationToken,
+}
+
+/// Whether stamps are the platform's time.
+pub(super) fn uses_clock() -> bool {
+    let skip = std::env::var("ATOMSCALE_SKIP_CLOCK_SYNC").ok();
+    !clock::skipped(skip.as_deref())
 }
 
 impl PlatformTask {
@@ -49,11 +57,10 @@ impl PlatformTask {
         let Some(platform) = self.finish.run_until_cancelled(self.client()).await else {
             return self.left().await;
         };
-        let nudge = Arc::new(Notify::new());
+        let nudge = Arc::clone(&self.clock_nudge);
         let (measured, readings) = watch::channel(None);
         let (recorded_sender, recorded) = watch::channel(None);
-        let skip = std::env::var("ATOMSCALE_SKIP_CLOCK_SYNC").ok();
-        let enabled = !clock::skipped(skip.as_deref());
+        let enabled = uses_clock();
         let clock_settings = clock::Settings { enabled, nudge: Arc::clone(&nudge), ..clock::Settings::default() };
         tokio::spawn(clock::run(clock_settings, self.time, Arc::clone(&platform), measured, self.stop.clone()));
         tokio::spawn(record_clock(readings, self.runs.clone(), Arc::clone(&self.board), recorded_sender));

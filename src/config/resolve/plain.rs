@@ -26,6 +26,12 @@ const USUAL_PORT: u16 = 8730;
 /// says nothing of `timing.reply`; it should still find its tick.
 const USUAL_LATENESS: Duration = Duration::from_secs(3);
 
+/// How long a finished run stays beside its copy on the platform.
+const USUAL_KEEP: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// Some days of a full lab, while somebody sees the warning.
+const USUAL_FREE: u64 = 500_000_000;
+
 pub(super) const USUAL_GRACE: Duration = Duration::from_secs(20);
 
 const KEY_HELP: &str =
@@ -229,6 +235,8 @@ impl Resolver<'_> {
                 Duration::from_secs(60),
                 Duration::from_secs(1),
             ),
+            keep_runs: file.keep_runs.map_or(Some(USUAL_KEEP), |keep| keep.0),
+            min_free: file.min_free.map_or(USUAL_FREE, |free| free.0),
         }
     }
 

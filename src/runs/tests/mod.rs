@@ -26,7 +26,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 /// Settings under which nothing is committed or sealed by time.
 pub(super) fn settings(folder: &Path) -> Settings {
     let hour = Duration::from_secs(3600);
-    Settings { commit_every: hour, max_span: hour, retry_every: hour, ..Settings::new(folder) }
+    Settings { commit_every: hour, max_span: hour, retry_every: hour, reserve_bytes: 0, ..Settings::new(folder) }
 }
 
 pub(super) fn channel(number: usize) -> Channel {

@@ -16,6 +16,8 @@ mod clock;
 mod commands;
 mod commissioning;
 mod dashboard;
+#[cfg(target_os = "linux")]
+mod disk;
 mod growth;
 mod key;
 mod killed;
