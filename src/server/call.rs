@@ -50,6 +50,11 @@ impl Call {
         matches!(self, Self::Initialize | Self::Chunk | Self::ChunkMulti | Self::Finalize)
     }
 
+    /// True for the two calls that bring chunks.
+    pub const fn is_chunk(self) -> bool {
+        matches!(self, Self::Chunk | Self::ChunkMulti)
+    }
+
     /// True for the calls that need an `X-API-KEY`: all but the clock.
     pub const fn needs_key(self) -> bool {
         !matches!(self, Self::Time)

@@ -4,16 +4,24 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
+use serde_json::json;
 
-use super::listen::Connection;
+use super::listen::{Connection, End};
 use super::platform::Platform;
 use super::refusal::Refusal;
-use super::{Call, Fault};
+use super::switch::Strike;
+use super::wire::holds_channel;
+use super::{Call, Fault, Garbage};
+
+/// What a portal on the way says to whoever has not logged in.
+const PORTAL: &str = "<!DOCTYPE html>\n<html><head><title>Guest network</title></head>\n\
+                      <body><h1>Welcome</h1><p>Please log in to use the network.</p></body></html>\n";
 
 /// A body over its limit is read on up to so many times the largest limit before the refusal: a client that is still writing
 /// when the connection closes sees a reset instead of the answer.
@@ -27,12 +35,20 @@ pub(super) async fn pass(
     next: Next,
 ) -> Response {
     platform.counter.count(call);
-    let fault = platform.switch.strike(call);
+    let Strike { fault, stored } = platform.switch.strike(call);
+    if fault != Fault::None {
+        tracing::debug!(?call, %fault, stored, "a request is hit");
+    }
     let limit = match fault {
         Fault::TooLarge(bytes) => bytes.min(platform.settings.max_body),
         _ => platform.settings.max_body,
     };
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
+    if fault == Fault::ResetRequest {
+        // What has come by now; of a large body that is a part.
+        drop(std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await);
+        return cut(&connection, End::Reset);
+    }
     let body = match collect(body, limit, platform.settings.max_body.saturating_mul(DISCARD_FACTOR)).await {
         Ok(Some(body)) => body,
         Ok(None) => {
@@ -44,21 +60,23 @@ pub(super) async fn pass(
         }
     };
 
-    match fault {
-        Fault::Hang => {
-            platform.stopping.cancelled().await;
-            return cut(&connection);
+    match &fault {
+        Fault::CutRequest => return cut(&connection, End::Close),
+        Fault::Hang | Fault::Refuse { .. } | Fault::Garbage(_) if !stored => {
+            return instead(&fault, &platform, &connection).await;
         }
-        Fault::CutRequest => return cut(&connection),
-        Fault::Refuse { status, retry_after } => return refuse(status, retry_after),
+        Fault::RefuseChannel(name) if holds_channel(&body, name) && platform.switch.strike_channel() => {
+            return Refusal::invalid(format!("channel `{name}` is refused on purpose: a fault is switched on"))
+                .into_response();
+        }
         Fault::Slow(delay) => {
             // A request that waits when the server stops is answered like any other that is in flight.
             tokio::select! {
-                () = tokio::time::sleep(delay) => {}
+                () = tokio::time::sleep(*delay) => {}
                 () = platform.stopping.cancelled() => {}
             }
         }
-        Fault::None | Fault::CutReply | Fault::Unauthorized | Fault::Forget | Fault::TooLarge(_) => {}
+        _ => {}
     }
 
     if call.needs_key() {
@@ -70,16 +88,49 @@ pub(super) async fn pass(
         if fault == Fault::Unauthorized || !platform.accepts(key) {
             return Refusal::new(StatusCode::UNAUTHORIZED, "the API key in X-API-KEY is not known").into_response();
         }
+        if fault == Fault::Forbidden {
+            return Refusal::new(StatusCode::FORBIDDEN, "the API key in X-API-KEY may not do this").into_response();
+        }
     }
 
     let answer = next.run(Request::from_parts(head, Body::from(body))).await;
-    if fault == Fault::CutReply { cut(&connection) } else { answer }
+    match &fault {
+        Fault::CutReply => cut(&connection, End::Close),
+        Fault::ResetReply => cut_within(answer, &connection, End::Reset),
+        Fault::TruncateReply => cut_within(answer, &connection, End::Close),
+        Fault::Hang | Fault::Refuse { .. } | Fault::Garbage(_) => instead(&fault, &platform, &connection).await,
+        _ => answer,
+    }
+}
+
+/// What the client gets, at last or never, instead of the platform's answer.
+async fn instead(fault: &Fault, platform: &Platform, connection: &Connection) -> Response {
+    match fault {
+        Fault::Refuse { status, retry_after } => refuse(*status, *retry_after),
+        Fault::Garbage(Garbage::Html) => Html(PORTAL).into_response(),
+        Fault::Garbage(Garbage::Json) => Json(json!({ "status": "ok" })).into_response(),
+        _ => {
+            platform.stopping.cancelled().await;
+            cut(connection, End::Close)
+        }
+    }
 }
 
 /// Cuts the connection. The answer that is returned never leaves: writing fails from here on.
-fn cut(connection: &Connection) -> Response {
-    connection.cut();
+fn cut(connection: &Connection, end: End) -> Response {
+    connection.cut(end);
     StatusCode::INTERNAL_SERVER_ERROR.into_response()
+}
+
+/// Cuts the connection in the middle of the answer's body, which its head announces in full.
+fn cut_within(answer: Response, connection: &Connection, end: End) -> Response {
+    match answer.body().size_hint().exact().and_then(|length| usize::try_from(length).ok()) {
+        None | Some(0) => cut(connection, end),
+        Some(length) => {
+            connection.cut_after(length / 2, end);
+            answer
+        }
+    }
 }
 
 fn refuse(status: u16, retry_after: Option<Duration>) -> Response {

@@ -3,7 +3,7 @@
 //!
 //! It exists so that a bridge can be tried, demonstrated and tested without an account: it enforces the platform's rules
 //! more strictly than the platform may, says exactly which channel and which index broke one, and fails on purpose when
-//! told to ([`Fault`]). It does not analyse data, has one organisation, and trusts whoever can reach it.
+//! told to ([`Plan`]): by [`Server::set_plan`], or by whoever puts one to `/_local/fault`, which no fault hits. It does not analyse data, has one organisation, and trusts whoever can reach it.
 //!
 //! Invariants:
 //! - A request is stored whole or not at all.
@@ -12,14 +12,18 @@
 //! - Nothing in the pipeline knows this room; it is reached through a socket only.
 
 mod call;
+mod control;
 mod fault;
+mod faults;
 mod gate;
 mod listen;
+mod plan;
 mod platform;
 mod refusal;
 mod routes;
 mod running;
 mod store;
+mod switch;
 mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,7 +33,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 pub use call::{Call, Requests};
-pub use fault::{Fault, InvalidFault};
+pub use fault::{Fault, Garbage, InvalidFault};
+pub use faults::Faults;
+pub use plan::{InvalidPlan, Plan};
 pub use running::Server;
 pub use store::{StoredChannel, StoredPoint, StoredStream, StreamState};
 
@@ -38,6 +44,8 @@ pub use store::{StoredChannel, StoredPoint, StoredStream, StreamState};
 pub struct Settings {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where `/_local/fault` is to be reached also while nothing listens there; port 0 takes a free one.
+    pub control: Option<SocketAddr>,
     /// Folder of its database, made if it is not there; `None` keeps everything in memory.
     pub data: Option<PathBuf>,
     /// The key that requests have to carry; `None` takes any key that is not empty.
@@ -52,6 +60,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            control: None,
             data: None,
             api_key: None,
             max_body: 64 << 20,

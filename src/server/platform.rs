@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use super::call::Counter;
-use super::fault::Switch;
 use super::refusal::Refusal;
 use super::store::{self, Store, View};
+use super::switch::Switch;
 use crate::model::TimeBase;
 
 #[derive(Debug)]
@@ -56,6 +56,7 @@ impl Platform {
             now_ms: self.clock.now().as_nanos() / 1_000_000,
             silence: self.settings.silence,
             forgotten: self.switch.forgotten(),
+            ended: self.switch.ended(),
         }
     }
 

@@ -22,6 +22,11 @@ impl Refusal {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
+    /// The same with another status; one that is none changes nothing.
+    pub(super) fn with_status(self, status: u16) -> Self {
+        Self { status: StatusCode::from_u16(status).unwrap_or(self.status), ..self }
+    }
+
     pub(super) fn unknown(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }

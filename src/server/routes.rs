@@ -11,6 +11,7 @@ use axum::{Json, Router, middleware};
 use serde::{Deserialize, Serialize};
 
 use super::Call;
+use super::control;
 use super::gate;
 use super::platform::Platform;
 use super::refusal::Refusal;
@@ -57,6 +58,7 @@ pub(super) fn routes(platform: &Arc<Platform>) -> Router {
         .fallback_service(gated(Call::Unknown, axum::routing::any(unknown)).with_state(Arc::clone(platform)))
         .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::clone(platform))
+        .merge(control::routes(platform))
 }
 
 /// The part of a path that a route leaves open.

@@ -10,11 +10,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::control;
 use super::listen::{Connection, CuttableListener};
 use super::platform::Platform;
 use super::routes::routes;
 use super::store::{self, Store};
-use super::{Call, Error, Fault, Requests, Settings, StoredChannel, StoredStream};
+use super::{Call, Error, Fault, Faults, Plan, Requests, Settings, StoredChannel, StoredStream};
 
 /// Name of the database in the data folder.
 const FILE: &str = "platform.sqlite";
@@ -27,6 +28,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub struct Server {
     platform: Arc<Platform>,
     address: SocketAddr,
+    control: Option<SocketAddr>,
     cut_all: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -48,22 +50,31 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let platform = Arc::new(Platform::new(store, settings).map_err(Error::Read)?);
         let cut_all = CancellationToken::new();
+        let control = match platform.settings.control {
+            None => None,
+            Some(asked) => Some(serve_control(&platform, asked).await?),
+        };
+        let listener = CuttableListener::new(listener, Arc::clone(&platform), cut_all.clone()).map_err(failed)?;
         let app = routes(&platform).into_make_service_with_connect_info::<Connection>();
         let stopping = platform.stopping.clone();
-        let server = axum::serve(CuttableListener::new(listener, cut_all.clone()), app)
-            .with_graceful_shutdown(stopping.cancelled_owned());
+        let server = axum::serve(listener, app).with_graceful_shutdown(stopping.cancelled_owned());
         let serving = tokio::spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(%error, "the platform stopped listening");
             }
         });
         tracing::info!(%address, "the local platform listens");
-        Ok(Self { platform, address, cut_all, serving })
+        Ok(Self { platform, address, control, cut_all, serving })
     }
 
     /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where `/_local/fault` is to be reached also while nothing listens at [`Self::address`].
+    pub const fn control(&self) -> Option<SocketAddr> {
+        self.control
     }
 
     /// Its base URL, without a slash at the end.
@@ -84,18 +95,23 @@ impl Server {
 
     /// Switches a fault on for every request that it can hit, in place of the one before. [`Fault::None`] ends it.
     pub fn set_fault(&self, fault: Fault) {
-        self.switch(fault, None, None);
+        self.switch(fault.into());
     }
 
     /// Switches a fault on for the next `times` requests of one call, in place of the one before.
     pub fn set_fault_on(&self, call: Call, fault: Fault, times: u32) {
-        self.switch(fault, Some(call), Some(times));
+        self.switch(Plan { only: vec![call], next: Some(times), ..fault.into() });
     }
 
-    fn switch(&self, fault: Fault, only: Option<Call>, times: Option<u32>) {
-        let newest = self.platform.newest_stream.load(Ordering::Relaxed);
-        self.platform.switch.set(fault, only, times, newest);
-        tracing::info!(%fault, "fault switched");
+    fn switch(&self, plan: Plan) {
+        if let Err(error) = self.faults().set(plan) {
+            tracing::error!(%error, "the fault was not switched");
+        }
+    }
+
+    /// Switches faults, as text too, from anywhere.
+    pub fn faults(&self) -> Faults {
+        Faults::new(Arc::clone(&self.platform))
     }
 
     /// Sets the reference clock so many nanoseconds ahead of the host's clock (behind it when negative).
@@ -129,6 +145,21 @@ impl Server {
     pub fn requests(&self) -> Requests {
         self.platform.counter.read()
     }
+}
+
+/// Serves `/_local/fault` alone until the platform stops, and returns where.
+async fn serve_control(platform: &Arc<Platform>, asked: SocketAddr) -> Result<SocketAddr, Error> {
+    let failed = |source| Error::Listen { address: asked, source };
+    let listener = TcpListener::bind(asked).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let stopping = platform.stopping.clone();
+    let server = axum::serve(listener, control::routes(platform)).with_graceful_shutdown(stopping.cancelled_owned());
+    tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "faults can no longer be switched over HTTP");
+        }
+    });
+    Ok(address)
 }
 
 impl Drop for Server {

@@ -1,6 +1,6 @@
 //! The bodies of requests, read strictly: what is wrong is named by channel and index.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use axum::body::to_bytes;
@@ -38,6 +38,19 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
             format!("the body is not JSON (NaN and infinity are not JSON either): {malformed}"),
         ),
     })
+}
+
+/// Whether the body of a chunk call holds a channel with this name. One that can't be read holds none.
+pub(super) fn holds_channel(body: &[u8], name: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Names {
+        #[serde(default)]
+        channel_name: Option<String>,
+        #[serde(default)]
+        channels: BTreeMap<String, IgnoredAny>,
+    }
+    serde_json::from_slice::<Names>(body)
+        .is_ok_and(|names| names.channel_name.as_deref() == Some(name) || names.channels.contains_key(name))
 }
 
 /// Body of `initialize`.

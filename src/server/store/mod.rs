@@ -19,7 +19,7 @@ use super::refusal::Refusal;
 pub(super) use catalogue::{Entry, EntryFilter, Instrument, NewInstrument, Sample, Tag};
 pub use read::{StoredChannel, StoredPoint, StoredStream, StreamState};
 pub(super) use read::{TimeSeries, stored, streams};
-pub(super) use streams::{Landed, StreamIds, View, fail, newest};
+pub(super) use streams::{Landed, StreamIds, View, fail, fail_all, newest};
 
 const SCHEMA_VERSION: i64 = 1;
 

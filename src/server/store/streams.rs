@@ -36,6 +36,8 @@ pub(in crate::server) struct View {
     pub(in crate::server) silence: Duration,
     /// Streams up to this number are unknown.
     pub(in crate::server) forgotten: i64,
+    /// Streams up to this number, if they have ended in error, refuse chunks with this status.
+    pub(in crate::server) ended: Option<(i64, u16)>,
 }
 
 struct Stream {
@@ -76,7 +78,12 @@ impl View {
     /// Stores every channel of a chunk; each replaces the slice that it names.
     pub(in crate::server) fn put(&self, with: &Transaction<'_>, chunk: &ChunkSent) -> Result<Vec<Landed>, Refusal> {
         let stream = self.find(with, &chunk.data_id)?;
-        stream.expect_open(&chunk.data_id)?;
+        stream.expect_open(&chunk.data_id).map_err(|refusal| match self.ended {
+            Some((newest, status)) if stream.state == StreamState::Error && stream.number <= newest => {
+                refusal.with_status(status)
+            }
+            _ => refusal,
+        })?;
         if chunk.index.checked_mul(stream.points_per_chunk).is_none() {
             return Err(Refusal::invalid(format!(
                 "chunk_index {} is too large for slices of {} points",
@@ -150,6 +157,12 @@ pub(in crate::server) fn fail(with: &Connection, data_id: &str) -> rusqlite::Res
     Ok(changed > 0)
 }
 
+/// Ends every stream that still takes data, as the platform does when it hears nothing.
+pub(in crate::server) fn fail_all(with: &Connection) -> rusqlite::Result<()> {
+    let states = params![StreamState::Error.as_str(), StreamState::Active.as_str()];
+    with.execute("UPDATE streams SET state = ?1 WHERE state = ?2", states).map(|_| ())
+}
+
 /// The number of the newest stream; 0 if there is none.
 pub(in crate::server) fn newest(from: &Connection) -> rusqlite::Result<i64> {
     from.query_row("SELECT coalesce(max(number), 0) FROM streams", [], |row| row.get(0))
@@ -215,7 +228,7 @@ mod tests {
     #[test]
     fn a_stream_ends_only_when_it_has_heard_nothing_for_longer_than_allowed() {
         let store = Store::open(None).unwrap();
-        let at = |now_ms| View { now_ms, silence: Duration::from_secs(2), forgotten: 0 };
+        let at = |now_ms| View { now_ms, silence: Duration::from_secs(2), forgotten: 0, ended: None };
         let body = serde_json::from_value(serde_json::json!({ "points_per_chunk": 1 })).unwrap();
         let (ids, _) = store.transact(|with| at(1000).create(with, &body)).unwrap();
         let series = serde_json::from_value(serde_json::json!({ "timestamps": [1.0], "values": [1.0] })).unwrap();

@@ -1,6 +1,7 @@
 //! The local platform over real HTTP on loopback: its rules, its memory, its faults.
 
 mod catalogue;
+mod commands;
 mod faults;
 mod rules;
 mod storage;

@@ -1,0 +1,75 @@
+//! `mbe-bridge server` as a process: faults by its standard input and by `mbe-bridge server fault`.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+
+struct Process {
+    child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mbe-bridge"));
+        command.arg("server").args(arguments).env_remove("AS_API_KEY");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let input = child.stdin.take().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, input, output }
+    }
+
+    fn line(&mut self) -> String {
+        self.output.next().unwrap().unwrap()
+    }
+
+    fn told(&mut self, command: &str) -> String {
+        writeln!(self.input, "{command}").unwrap();
+        self.line()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn fault(at: &str, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mbe-bridge"));
+    // A key in the environment is no reason not to switch a fault.
+    command.args(["server", "fault"]).args(words).args(["--at", at]).env("AS_API_KEY", "k").output().unwrap()
+}
+
+fn said(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn a_server_is_told_faults_in_three_ways() {
+    let mut server = Process::start(&["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--fault", "hang next 3"]);
+    let url = server.line();
+    let at = url.strip_prefix("http://").unwrap().to_owned();
+    let faults = server.line();
+    let control = faults.strip_prefix("faults: http://").unwrap().strip_suffix("/_local/fault").unwrap().to_owned();
+    assert_eq!(said(&fault(&at, &[])), (Some(0), "hang next 3\n".to_owned()));
+    assert_eq!(server.told("fault slow:1ms"), "ok: slow:1ms");
+    assert_eq!(said(&fault(&at, &["status:503", "for", "1h"])), (Some(0), "status:503 for 1h\n".to_owned()));
+    assert!(server.told("status").starts_with("ok: status:503 for 59m59s"));
+    let refused = fault(&at, &["cut"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("`cut` is not a fault: expected none, down, "));
+
+    assert_eq!(said(&fault(&at, &["down"])), (Some(0), "down\n".to_owned()));
+    let unheard = fault(&at, &["none"]);
+    assert_eq!(unheard.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&unheard.stderr).contains("`--control`"), "{unheard:?}");
+    assert_eq!(said(&fault(&control, &["none"])), (Some(0), "none\n".to_owned()));
+    assert_eq!(server.told("fault"), "ok: none");
+    assert_eq!(server.told("fault down"), "ok: down");
+    assert_eq!(server.told("clear"), "ok: none");
+    assert!(server.told("hang").starts_with("error: unknown command `hang`; known are "));
+    assert_eq!(server.told("quit"), "ok");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
