@@ -195,7 +195,7 @@ impl Platform for Client {
     async fn push_multi(&self, data_id: &str, chunk: &Chunk) -> Result<Vec<ChannelTotal>, PlatformError> {
         let body = encode::multi(data_id, chunk).map_err(PlatformError::Encode)?;
         let reply = self.send(Method::POST, self.stream_url(None, "chunk/multi"), Some(body)).await?.json()?;
-        Ok(wire::totals(&reply))
+        wire::totals(&reply, chunk.channels.iter().filter(|channel| encode::has_points(channel)).count())
     }
 
     async fn push_channel(
@@ -206,12 +206,13 @@ impl Platform for Client {
     ) -> Result<ChannelTotal, PlatformError> {
         let body = encode::single(data_id, index, channel).map_err(PlatformError::Encode)?;
         let reply = self.send(Method::POST, self.stream_url(None, "chunk"), Some(body)).await?.json()?;
-        Ok(wire::total(&reply))
+        let named = wire::totals(&reply, 1)?.into_iter().next();
+        Ok(named.unwrap_or_else(|| ChannelTotal { name: channel.name.to_string(), total_points: None }))
     }
 
     async fn finalize(&self, data_id: &str) -> Result<(), PlatformError> {
-        self.send(Method::POST, self.stream_url(Some(data_id), "finalize"), None).await?.json()?;
-        Ok(())
+        let reply = self.send(Method::POST, self.stream_url(Some(data_id), "finalize"), None).await?.json()?;
+        wire::needed_id(&reply, &["data_id", "processed_data_id"]).map(drop)
     }
 
     async fn gateway_time(&self) -> Result<GatewayTime, PlatformError> {

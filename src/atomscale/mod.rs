@@ -5,7 +5,8 @@
 //! no data and repeats nothing on its own: whether a failure is worth another attempt is a question to
 //! [`PlatformError::is_transient`], and when to make it is the caller's decision.
 //!
-//! Replies are read leniently: only the ids that the next call needs have to be there. Every chunk may be sent again: the
+//! Replies are read leniently, but for what shows that they are the platform's: the ids that the next call needs, and the
+//! channels that a chunk brought. Success without them is as good as no answer. Every chunk may be sent again: the
 //! platform replaces the slice of that index and never duplicates it.
 
 pub mod clock;

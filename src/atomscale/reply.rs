@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::CONTENT_ENCODING;
 use reqwest::header::DATE;
 use reqwest::header::HeaderMap;
 use reqwest::header::LOCATION;
@@ -31,7 +32,13 @@ impl Reply {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&self.body).map_err(|_| PlatformError::BadReply {
-            what: format!("expected JSON, got `{}`", shown(&String::from_utf8_lossy(&self.body), 60)),
+            what: match self.headers.get(CONTENT_ENCODING).map(|encoding| String::from_utf8_lossy(encoding.as_bytes()))
+            {
+                Some(encoding) if encoding != "identity" => {
+                    format!("it is encoded as `{}`, which nobody asked for", shown(&encoding, 60))
+                }
+                _ => format!("expected JSON, got `{}`", shown(&String::from_utf8_lossy(&self.body), 60)),
+            },
         })
     }
 
@@ -123,6 +130,11 @@ mod tests {
     fn an_answer_that_is_no_json_is_no_success() {
         assert!(matches!(reply(200, &[], "<html>log in").json(), Err(PlatformError::BadReply { .. })));
         assert_eq!(reply(204, &[], "").json().unwrap(), Value::Null);
+        let zipped = reply(200, &[("content-encoding", "gzip")], "\u{1f}\u{8b}").json().unwrap_err();
+        assert_eq!(
+            zipped.to_string(),
+            "the platform's answer can't be read: it is encoded as `gzip`, which nobody asked for"
+        );
     }
 
     #[test]

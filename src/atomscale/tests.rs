@@ -102,7 +102,8 @@ async fn serve(
             seen.len() - 1
         };
         match script(number, &request) {
-            Then::Reply(text) => stream.write_all(text.as_bytes()).await.unwrap(),
+            // Who has read enough hangs up.
+            Then::Reply(text) => drop(stream.write_all(text.as_bytes()).await),
             Then::Cut(text) => return stream.write_all(text.as_bytes()).await.unwrap(),
             Then::Hang => std::future::pending().await,
         }
@@ -137,6 +138,13 @@ fn ok(body: &str) -> Then {
     Then::Reply(reply("200 OK", "content-type: application/json\r\n", body))
 }
 
+/// What a chunk is answered with.
+const WELL: &str = r#"[{"channel_name": "p"}]"#;
+
+fn well() -> Then {
+    ok(WELL)
+}
+
 fn chunk() -> Chunk {
     let channel = ChunkChannel {
         name: ChannelName::parse("p").unwrap(),
@@ -156,6 +164,7 @@ async fn every_call_carries_the_key_but_the_clock_s() {
         "/gateway/time" => ok(r#"{"receivedAtUnixMs": 1000.5, "transmittedAtUnixMs": 1001}"#),
         "/instruments/synthesis" => ok(r#"{"synth_source_id": 42}"#),
         "/physical_samples/" | "/tags/" if request.line.starts_with("GET") => ok(r#"[{"id": "i", "name": "n"}]"#),
+        "/tool-state/stream/d-1/finalize" => ok(r#"{"data_id": "d-1", "processed_data_id": "x"}"#),
         _ => ok(""),
     })
     .await;
@@ -229,7 +238,7 @@ async fn busy_then_well() {
         0 => Then::Reply(reply("503 Service Unavailable", "retry-after: 3\r\n", r#"{"detail": "restarting"}"#)),
         1 => Then::Reply(reply("429 Too Many Requests", "", "")),
         2 => Then::Reply(reply("400 Bad Request", "", "<Error><Code>RequestTimeout</Code></Error>")),
-        _ => ok("[]"),
+        _ => well(),
     })
     .await;
     let client = site.client();
@@ -240,13 +249,13 @@ async fn busy_then_well() {
         let error = client.push_multi("d", &chunk()).await.unwrap_err();
         assert!(error.is_transient() && error.retry_after().is_none(), "{error}");
     }
-    assert_eq!(client.push_multi("d", &chunk()).await.unwrap(), []);
+    client.push_multi("d", &chunk()).await.unwrap();
     assert_eq!(site.requests().len(), 4, "the client repeats nothing by itself");
 }
 
 #[tokio::test]
 async fn a_platform_that_hangs_costs_the_time_out_and_no_more() {
-    let site = Site::start(|number, _| if number == 0 { Then::Hang } else { ok("[]") }).await;
+    let site = Site::start(|number, _| if number == 0 { Then::Hang } else { well() }).await;
     let client = site.client();
     let began = std::time::Instant::now();
     let error = client.push_multi("d", &chunk()).await.unwrap_err();
@@ -262,7 +271,7 @@ async fn a_reply_that_stops_half_way_is_no_reply() {
         1 => Then::Cut("HTTP/1.1 200 OK\r\ncontent-le".to_owned()),
         2 => Then::Cut("HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n[{\"channel_name\": ".to_owned()),
         3 => ok("<html>please log in</html>"),
-        _ => ok("[]"),
+        _ => well(),
     })
     .await;
     let client = site.client();
@@ -276,9 +285,71 @@ async fn a_reply_that_stops_half_way_is_no_reply() {
     client.push_multi("d", &chunk()).await.unwrap();
 }
 
+/// The body of an answer with status 200 that is not the platform's.
+const NOT_THE_PLATFORM_S: &[&str] = &[
+    "",
+    "null",
+    "{}",
+    "[]",
+    "[{}]",
+    "true",
+    r#"{"status": "ok"}"#,
+    r#"{"detail": "upstream"}"#,
+    "<!DOCTYPE html><title>log in</title>",
+];
+
+#[tokio::test]
+async fn success_that_is_not_the_platform_s_confirms_nothing() {
+    let site = Site::start(|number, _| ok(NOT_THE_PLATFORM_S[number / 5])).await;
+    let client = site.client();
+    for body in NOT_THE_PLATFORM_S {
+        let errors = [
+            client.initialize(&StreamSpec::default()).await.unwrap_err(),
+            client.push_multi("d", &chunk()).await.unwrap_err(),
+            client.push_channel("d", 3, &chunk().channels[0]).await.unwrap_err(),
+            client.finalize("d").await.unwrap_err(),
+            client.gateway_time().await.unwrap_err(),
+        ];
+        for error in errors {
+            assert!(matches!(error, PlatformError::BadReply { .. }) && error.is_transient(), "`{body}`: {error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_is_confirmed_by_a_reply_that_names_each_channel_that_had_points() {
+    let bodies = [
+        r#"[{"channel_name": "p"}, {"channel_name": "t", "total_points": 5}]"#,
+        r#"[{"channel_name": "p"}]"#,
+        r#"[{"channel_name": "P "}, {"channel_name": "T"}]"#,
+    ];
+    let site = Site::start(move |number, _| ok(bodies[number])).await;
+    let client = site.client();
+    let mut two = chunk();
+    let named = |name| ChunkChannel { name: ChannelName::parse(name).unwrap(), ..chunk().channels[0].clone() };
+    // The last has nothing that is sent.
+    two.channels.extend([named("t"), ChunkChannel { values: vec![f64::NAN], ..named("q") }]);
+    assert_eq!(client.push_multi("d", &two).await.unwrap().len(), 2);
+    let error = client.push_multi("d", &two).await.unwrap_err();
+    assert!(matches!(error, PlatformError::BadReply { .. }), "{error:?}");
+    client.push_multi("d", &two).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_not_read_to_its_end() {
+    let page = " ".repeat(17 << 20);
+    let site = Site::start(move |number, _| if number == 0 { ok(&page) } else { well() }).await;
+    let mut settings = Settings::new(ApiKey::parse(KEY).unwrap());
+    settings.endpoint = site.endpoint.clone();
+    let client = Client::new(&settings).unwrap();
+    let error = client.push_multi("d", &chunk()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the platform's answer can't be read: it is longer than 16 MiB");
+    client.push_multi("d", &chunk()).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_kept_connection_that_the_platform_has_closed_is_not_used_again() {
-    let site = Site::start(|_, _| Then::Cut(reply("200 OK", "", "[]"))).await;
+    let site = Site::start(|_, _| Then::Cut(reply("200 OK", "", WELL))).await;
     let client = site.client();
     for _ in 0..20 {
         // Whether the close is seen in time is a race; it costs one attempt at most, never two in a row.
@@ -301,7 +372,7 @@ async fn nobody_there_is_unreachable() {
 
 #[tokio::test]
 async fn https_that_meets_no_tls_is_unreachable_and_never_falls_back() {
-    let site = Site::start(|_, _| ok("[]")).await;
+    let site = Site::start(|_, _| well()).await;
     let mut settings = Settings::new(ApiKey::parse(KEY).unwrap());
     settings.endpoint = site.endpoint.replace("http:", "https:");
     settings.timeout = Duration::from_secs(2);

@@ -2,6 +2,8 @@
 //!
 //! Replies are looked into, not deserialized: a field that no later call needs may be missing, new or of another type.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -122,16 +124,30 @@ pub(super) fn named(reply: &Value) -> Result<Vec<Named>, PlatformError> {
     Ok(list(reply)?.iter().filter_map(one).collect())
 }
 
-/// What a channel holds now. Nothing in it is needed, so nothing can be wrong with it.
-pub(super) fn total(reply: &Value) -> ChannelTotal {
-    ChannelTotal {
-        name: reply.get("channel_name").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        total_points: reply.get("total_points").and_then(Value::as_u64),
+/// What the reply to a chunk says of each channel. It has to name as many channels as the chunk brought, for a chunk counts
+/// as delivered on the strength of it: whoever else answers with success (a portal, a proxy) does not name them. How the
+/// platform wraps and spells them, and what else it says, is left to it.
+pub(super) fn totals(reply: &Value, sent: usize) -> Result<Vec<ChannelTotal>, PlatformError> {
+    let mut found = BTreeMap::new();
+    name_channels(reply, &mut found);
+    if found.len() < sent {
+        return Err(bad(&format!("`channel_name` of {sent} channels"), reply));
     }
+    Ok(found.into_iter().map(|(name, total_points)| ChannelTotal { name, total_points }).collect())
 }
 
-pub(super) fn totals(reply: &Value) -> Vec<ChannelTotal> {
-    reply.as_array().map(|all| all.iter().map(total).collect()).unwrap_or_default()
+/// Collects every object that names a channel, however deep. The depth is bounded by what is read as JSON at all.
+fn name_channels(reply: &Value, found: &mut BTreeMap<String, Option<u64>>) {
+    match reply {
+        Value::Array(all) => all.iter().for_each(|one| name_channels(one, found)),
+        Value::Object(object) => match object.get("channel_name").and_then(Value::as_str) {
+            Some(name) if !name.is_empty() => {
+                found.insert(name.to_owned(), object.get("total_points").and_then(Value::as_u64));
+            }
+            _ => object.values().for_each(|one| name_channels(one, found)),
+        },
+        _ => {}
+    }
 }
 
 pub(super) fn gateway_time(reply: &Value) -> Result<GatewayTime, PlatformError> {
@@ -167,11 +183,36 @@ mod tests {
 
     #[test]
     fn odd_totals_are_no_error() {
-        assert_eq!(totals(&json!({"ok": true})), []);
-        assert_eq!(totals(&Value::Null), []);
-        let odd = totals(&json!([{"channel_name": "a", "total_points": "many"}, 7]));
-        assert_eq!(odd[0], ChannelTotal { name: "a".into(), total_points: None });
-        assert_eq!(odd[1], ChannelTotal { name: String::new(), total_points: None });
+        let total = |total_points| ChannelTotal { name: "a".into(), total_points };
+        for (odd, expected) in [
+            (json!([{"channel_name": "a", "total_points": 7}]), Some(7)),
+            (json!([{"channel_name": "a", "total_points": "many"}, 7, null]), None),
+            (json!([{"channel_name": "a", "total_points": -1}]), None),
+            (json!({"channel_name": "a"}), None),
+            (json!({"channels": [{"channel_name": "a", "total_points": 3}], "took_ms": 5}), Some(3)),
+        ] {
+            assert_eq!(totals(&odd, 1).unwrap(), [total(expected)], "{odd}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_name_the_channels_is_no_reply_to_a_chunk() {
+        for wrong in [
+            Value::Null,
+            json!({}),
+            json!([]),
+            json!({"status": "ok"}),
+            json!({"detail": "no such stream"}),
+            json!([7, "a"]),
+            json!([{"channel_name": ""}, {"channel_name": null}]),
+            json!([{"channel_name": "a"}]),
+            json!([{"channel_name": "a"}, {"channel_name": "a"}]),
+        ] {
+            let error = totals(&wrong, 2).unwrap_err();
+            assert!(error.is_transient(), "{error}");
+            let expected = "the platform's answer can't be read: expected `channel_name` of 2 channels, got `";
+            assert!(error.to_string().starts_with(expected), "{error}");
+        }
     }
 
     #[test]

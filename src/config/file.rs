@@ -35,6 +35,8 @@ pub(super) struct PlatformFile {
     pub(super) endpoint: Option<Spanned<String>>,
     pub(super) api_key: Option<Spanned<KeyFile>>,
     pub(super) stream_path: Option<Spanned<String>>,
+    pub(super) timeout: Option<Spanned<DurationText>>,
+    pub(super) hold: Option<Spanned<DurationText>>,
 }
 
 /// Where a secret comes from; or the secret itself, which is refused.

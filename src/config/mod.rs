@@ -74,6 +74,10 @@ pub struct Platform {
     pub stream_path: Option<String>,
     /// Where the key comes from.
     pub api_key: KeySource,
+    /// The longest wait for an answer.
+    pub timeout: Duration,
+    /// Time between attempts while the key is not accepted, or a stream can't be opened.
+    pub hold: Duration,
 }
 
 /// What streams are created with.

@@ -66,6 +66,7 @@ impl PlatformTask {
         tokio::spawn(record_clock(readings, self.runs.clone(), Arc::clone(&self.board), recorded_sender));
         let settings = upload::Settings {
             shutdown_grace: self.config.shutdown_grace,
+            hold: self.config.platform.hold,
             clock: enabled.then_some(recorded),
             clock_nudge: nudge,
             ..upload::Settings::default()
@@ -116,6 +117,9 @@ fn connect(config: &Config, key: &SecretString) -> Result<Arc<dyn Platform>, Str
     let usual = atomscale::Settings::new(key);
     let settings = atomscale::Settings {
         endpoint: platform.endpoint.clone(),
+        timeout: platform.timeout,
+        connect_timeout: usual.connect_timeout.min(platform.timeout),
+        clock_timeout: usual.clock_timeout.min(platform.timeout),
         stream_path: platform.stream_path.clone().unwrap_or_else(|| usual.stream_path.clone()),
         ..usual
     };

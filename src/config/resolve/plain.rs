@@ -32,6 +32,15 @@ const USUAL_KEEP: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Some days of a full lab, while somebody sees the warning.
 const USUAL_FREE: u64 = 500_000_000;
 
+/// The longest wait for an answer of the platform: as long as the vendor's own client waits.
+const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a key that is not accepted is tried again.
+const USUAL_HOLD: Duration = Duration::from_secs(60);
+
+/// Below this, a platform across an ocean never answers in time.
+const SHORTEST_WAIT: Duration = Duration::from_millis(500);
+
 pub(super) const USUAL_GRACE: Duration = Duration::from_secs(20);
 
 const KEY_HELP: &str =
@@ -51,6 +60,9 @@ impl Resolver<'_> {
     }
 
     pub(super) fn platform(&mut self) -> Option<Platform> {
+        let given = &self.document.value.platform;
+        let timeout = self.positive("timeout", given.timeout.as_ref(), USUAL_TIMEOUT, SHORTEST_WAIT);
+        let hold = self.positive("hold", given.hold.as_ref(), USUAL_HOLD, SHORTEST_WAIT);
         let file = &self.document.value.platform;
         let from_environment = (self.environment)("AS_API_ENDPOINT").filter(|text| !text.trim().is_empty());
         let endpoint = match (&file.endpoint, from_environment) {
@@ -74,7 +86,8 @@ impl Resolver<'_> {
         if let Some(path) = file.stream_path.as_ref().filter(|path| !path.get_ref().starts_with('/')) {
             self.error(path.span(), "`stream_path` begins with a slash", "");
         }
-        Some(Platform { endpoint: endpoint.trim().trim_end_matches('/').to_owned(), stream_path, api_key: api_key? })
+        let endpoint = endpoint.trim().trim_end_matches('/').to_owned();
+        Some(Platform { endpoint, stream_path, api_key: api_key?, timeout, hold })
     }
 
     fn key(&mut self, what: &str, given: &Spanned<KeyFile>) -> Option<KeySource> {
