@@ -46,7 +46,7 @@ pub enum PlatformError {
         /// How long the platform asks to be left alone.
         retry_after: Option<Duration>,
     },
-    /// A success whose body is not what the call promises.
+    /// A success whose body is not what the call promises, or a refusal of its content in words that are not the platform's.
     #[error("the platform's answer can't be read: {what}")]
     BadReply {
         /// What was expected, and what came.

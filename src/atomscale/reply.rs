@@ -7,6 +7,7 @@ use reqwest::header::DATE;
 use reqwest::header::HeaderMap;
 use reqwest::header::LOCATION;
 use reqwest::header::RETRY_AFTER;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::PlatformError;
@@ -46,12 +47,26 @@ impl Reply {
     fn failure(&self) -> PlatformError {
         let status = self.status;
         let words = self.words();
+        if self.is_a_stranger_s_refusal() {
+            let what = format!("status {status} with `{}`, which is no JSON", shown(&words, 60));
+            return PlatformError::BadReply { what };
+        }
         match status {
             401 | 403 | 407 => PlatformError::Unauthorized { status, words },
             413 => PlatformError::TooLarge { words },
             404 | 409 | 410 => PlatformError::Gone { status, words },
             _ => PlatformError::Status { status, words, retry_after: retry_after(&self.headers) },
         }
+    }
+
+    /// Whether this is a refusal, and not in the platform's words: those are JSON. A portal that knows no such page, or a
+    /// proxy that is being set up, must not end a stream or cost a chunk. It may well ask for a key, find a request too
+    /// large, or want to be left alone.
+    fn is_a_stranger_s_refusal(&self) -> bool {
+        let of_content =
+            matches!(self.status, 400..500) && !matches!(self.status, 401 | 403 | 407 | 408 | 413 | 425 | 429);
+        let empty = self.body.iter().all(u8::is_ascii_whitespace);
+        of_content && !empty && serde_json::from_slice::<IgnoredAny>(&self.body).is_err()
     }
 
     /// What the platform says about it: `detail` of a JSON body, else the body as text; of a redirect, where it points.
@@ -118,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_words_are_the_detail_or_the_text() {
-        let words = |body: &str| reply(422, &[], body).json().unwrap_err().words();
+        let words = |body: &str| reply(413, &[], body).json().unwrap_err().words();
         assert_eq!(words(r#"{"detail": "no such\n channel"}"#), "no such channel");
         assert_eq!(words(r#"{"detail": [{"loc": ["body"]}]}"#), r#"[{"loc":["body"]}]"#);
         assert_eq!(words("<html>\r\n<b>bad\u{7}</b>"), "<html> <b>bad </b>");
@@ -135,6 +150,28 @@ mod tests {
             zipped.to_string(),
             "the platform's answer can't be read: it is encoded as `gzip`, which nobody asked for"
         );
+    }
+
+    #[test]
+    fn a_refusal_that_is_not_the_platform_s_refuses_nothing() {
+        for status in [400, 402, 404, 405, 409, 410, 422] {
+            let error = reply(status, &[], "<html>no such page</html>").json().unwrap_err();
+            assert!(matches!(error, PlatformError::BadReply { .. }) && error.is_transient(), "{error:?}");
+            let said = format!("status {status} with `<html>no such page</html>`, which is no JSON");
+            assert!(error.to_string().ends_with(&said), "{error}");
+            for platform_s in [r#"{"detail": "no such stream"}"#, "\"gone\"", ""] {
+                let error = reply(status, &[], platform_s).json().unwrap_err();
+                assert!(!error.is_transient(), "{status} {platform_s}: {error:?}");
+            }
+        }
+        let html = |status| reply(status, &[], "<html>").json().unwrap_err();
+        assert!(matches!(html(413), PlatformError::TooLarge { .. }));
+        for status in [401, 403, 407] {
+            assert!(matches!(html(status), PlatformError::Unauthorized { .. }));
+        }
+        for status in [408, 429, 502] {
+            assert!(matches!(html(status), PlatformError::Status { .. }) && html(status).is_transient());
+        }
     }
 
     #[test]

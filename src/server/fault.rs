@@ -11,7 +11,7 @@ use super::Call;
 
 /// Every fault as it is written, for people who wrote something else.
 const KNOWN: &str = "none, down, hang, slow:500ms, status:503, status:429:2s, cut-request, cut-reply, reset-request, \
-                     reset-reply, truncate-reply, garbage, garbage:json, unauthorized, forbidden, forget, ended:410, \
+                     reset-reply, truncate-reply, garbage, garbage:404, garbage:json, unauthorized, forbidden, forget, ended:410, \
                      refuse-channel:NAME, too-large:20000 or random:30";
 
 /// The seed of `random` where none is written.
@@ -20,7 +20,7 @@ const SEED: u64 = 1;
 /// Something that goes wrong on purpose.
 ///
 /// As text: `none`, `down`, `hang`, `slow:500ms`, `status:503`, `status:429:2s` (with `Retry-After`), `cut-request`,
-/// `cut-reply`, `reset-request`, `reset-reply`, `truncate-reply`, `garbage`, `garbage:json`, `unauthorized`, `forbidden`,
+/// `cut-reply`, `reset-request`, `reset-reply`, `truncate-reply`, `garbage`, `garbage:404`, `garbage:json`, `unauthorized`, `forbidden`,
 /// `forget`, `ended:410`, `refuse-channel:NAME`, `too-large:20000` (bytes), `random:30` (percent), `random:30:7` (and a seed).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Fault {
@@ -51,7 +51,8 @@ pub enum Fault {
     /// Requests are handled and what they bring is stored; the connection is closed in the middle of the answer, whose
     /// `Content-Length` says that more would come.
     TruncateReply,
-    /// Every request is answered with success and a body that is not the platform's; nothing is stored.
+    /// Every request is answered by somebody who is not the platform, with success if nothing else is said; nothing is
+    /// stored.
     Garbage(Garbage),
     /// Every key is wrong (401).
     Unauthorized,
@@ -78,8 +79,8 @@ pub enum Fault {
 /// What comes instead of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Garbage {
-    /// A page of HTML, as a portal on the way answers that wants people to log in.
-    Html,
+    /// A page of HTML with this status, as a portal on the way answers that wants people to log in.
+    Page(u16),
     /// JSON that is no answer to anything that was asked.
     Json,
 }
@@ -137,7 +138,7 @@ fn plain(kind: &str) -> Option<Fault> {
         "reset-request" => Fault::ResetRequest,
         "reset-reply" => Fault::ResetReply,
         "truncate-reply" => Fault::TruncateReply,
-        "garbage" => Fault::Garbage(Garbage::Html),
+        "garbage" => Fault::Garbage(Garbage::Page(200)),
         "unauthorized" => Fault::Unauthorized,
         "forbidden" => Fault::Forbidden,
         "forget" => Fault::Forget,
@@ -162,6 +163,7 @@ fn detailed(kind: &str, detail: &str) -> Option<Fault> {
         ("refuse-channel", _) if !detail.is_empty() => Some(Fault::RefuseChannel(detail.into())),
         ("slow", None) => duration(detail).map(Fault::Slow),
         ("garbage", None) if detail == "json" => Some(Fault::Garbage(Garbage::Json)),
+        ("garbage", None) => status(detail, 200..600).map(|status| Fault::Garbage(Garbage::Page(status))),
         ("ended", None) => status(detail, 400..500).map(Fault::Ended),
         ("too-large", None) => detail.parse().ok().map(Fault::TooLarge),
         _ => None,
@@ -196,7 +198,8 @@ impl fmt::Display for Fault {
             Self::ResetRequest => f.write_str("reset-request"),
             Self::ResetReply => f.write_str("reset-reply"),
             Self::TruncateReply => f.write_str("truncate-reply"),
-            Self::Garbage(Garbage::Html) => f.write_str("garbage"),
+            Self::Garbage(Garbage::Page(200)) => f.write_str("garbage"),
+            Self::Garbage(Garbage::Page(status)) => write!(f, "garbage:{status}"),
             Self::Garbage(Garbage::Json) => f.write_str("garbage:json"),
             Self::Unauthorized => f.write_str("unauthorized"),
             Self::Forbidden => f.write_str("forbidden"),
@@ -229,7 +232,8 @@ mod tests {
             Fault::ResetRequest,
             Fault::ResetReply,
             Fault::TruncateReply,
-            Fault::Garbage(Garbage::Html),
+            Fault::Garbage(Garbage::Page(200)),
+            Fault::Garbage(Garbage::Page(404)),
             Fault::Garbage(Garbage::Json),
             Fault::Unauthorized,
             Fault::Forbidden,

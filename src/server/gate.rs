@@ -107,7 +107,9 @@ pub(super) async fn pass(
 async fn instead(fault: &Fault, platform: &Platform, connection: &Connection) -> Response {
     match fault {
         Fault::Refuse { status, retry_after } => refuse(*status, *retry_after),
-        Fault::Garbage(Garbage::Html) => Html(PORTAL).into_response(),
+        Fault::Garbage(Garbage::Page(status)) => {
+            (StatusCode::from_u16(*status).unwrap_or_default(), Html(PORTAL)).into_response()
+        }
         Fault::Garbage(Garbage::Json) => Json(json!({ "status": "ok" })).into_response(),
         _ => {
             platform.stopping.cancelled().await;

@@ -10,7 +10,7 @@ use super::fault::Garbage;
 use super::{Call, Fault, Plan};
 
 /// What `random` chooses from: what passes, and neither takes a client's whole patience nor the port.
-const PASSING: [(Fault, bool); 12] = [
+const PASSING: [(Fault, bool); 13] = [
     (Fault::Refuse { status: 503, retry_after: None }, false),
     (Fault::Refuse { status: 504, retry_after: None }, true),
     (Fault::Refuse { status: 408, retry_after: None }, false),
@@ -21,7 +21,8 @@ const PASSING: [(Fault, bool); 12] = [
     (Fault::ResetRequest, false),
     (Fault::ResetReply, false),
     (Fault::TruncateReply, false),
-    (Fault::Garbage(Garbage::Html), false),
+    (Fault::Garbage(Garbage::Page(200)), false),
+    (Fault::Garbage(Garbage::Page(404)), false),
     (Fault::Garbage(Garbage::Json), true),
 ];
 

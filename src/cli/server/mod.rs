@@ -29,7 +29,7 @@ Faults, to rehearse an outage:
   reset-request         the connection is reset while a request comes in; nothing is stored
   reset-reply           what comes is stored; the connection is reset in the middle of the answer
   truncate-reply        what comes is stored; the answer ends before its Content-Length
-  garbage               success with a page of HTML, as of a portal that wants people to log in; garbage:json
+  garbage               success with a page of HTML, as of a portal that wants people to log in; garbage:404, garbage:json
   unauthorized          no key is known (401)
   forbidden             no key is good for this (403)
   forget                streams that exist are unknown (404)

@@ -35,7 +35,7 @@ async fn meets(faults: &[&str]) {
 async fn faults_that_pass_cost_nothing() {
     tokio::join!(
         meets(&["down", "reset-request", "status:408", "garbage"]),
-        meets(&["reset-reply", "status:500", "garbage:json stored", "truncate-reply only chunk"]),
+        meets(&["reset-reply", "status:500", "garbage:404", "garbage:json stored", "truncate-reply only chunk"]),
         meets(&["hang only chunk next 2", "garbage:json only chunk", "status:504 stored", "random:60 next 6"]),
         is_left_alone(),
         is_garbled_from_the_start(),

@@ -233,10 +233,13 @@ async fn reset_reply_and_truncate_reply_store_and_end_within_the_body() {
 async fn garbage_is_a_success_that_stores_nothing() {
     let platform = Platform::start().await;
     let data_id = platform.stream(1).await;
-    platform.server.set_fault(Fault::Garbage(Garbage::Html));
+    platform.server.set_fault(Fault::Garbage(Garbage::Page(200)));
     let page = send(&platform, &data_id, 0).await.unwrap();
     assert_eq!(page.status(), StatusCode::OK);
     assert!(page.text().await.unwrap().contains("log in"));
+    platform.server.set_fault(Fault::Garbage(Garbage::Page(404)));
+    let page = send(&platform, &data_id, 0).await.unwrap();
+    assert_eq!((page.status(), page.text().await.unwrap().contains("log in")), (StatusCode::NOT_FOUND, true));
     platform.server.set_fault(Fault::Garbage(Garbage::Json));
     let odd = send(&platform, &data_id, 0).await.unwrap();
     assert_eq!((odd.status(), odd.json().await.unwrap()), (StatusCode::OK, json!({"status": "ok"})));
