@@ -125,6 +125,10 @@ impl Keeper {
         }
         for id in std::mem::take(&mut self.to_close) {
             if let Err(error) = self.close_run(&id) {
+                if error.is_beyond_use() {
+                    self.give_up(&id, &error);
+                    continue;
+                }
                 if !self.close_failed {
                     tracing::error!(run = %id, error = %with_causes(&error), "an unfinished run could not be closed yet");
                 }

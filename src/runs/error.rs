@@ -183,6 +183,33 @@ impl Error {
         }
     }
 
+    /// Whether SQLite does not find its way in the file any more.
+    pub(super) fn is_corruption(&self) -> bool {
+        match self {
+            Self::Open { source, .. } | Self::Read { source, .. } | Self::Write { source, .. } => {
+                let code = source.sqlite_error_code();
+                code.is_some_and(|code| matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a file that is open can't be used any more. That a row is not there is no sign of it: somebody may have asked for
+    /// one that never was.
+    pub(super) fn is_beyond_use(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::NotARun { .. } => true,
+            Self::Read { source, .. } => {
+                let odd = matches!(
+                    **source,
+                    rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..)
+                );
+                odd || self.is_corruption()
+            }
+            _ => self.is_corruption(),
+        }
+    }
+
     /// Whether it is one run's file that can't be used, so that other runs go on.
     ///
     /// What says that a disk is full or can't be written is not one run's affair; what can't be read, or is locked by another

@@ -105,7 +105,8 @@ impl RunFile {
         }
     }
 
-    fn execute(&self, statement: &str, values: impl Params) -> Result<(), Error> {
+    /// Carries out one statement.
+    pub(super) fn execute(&self, statement: &str, values: impl Params) -> Result<(), Error> {
         self.connection
             .prepare_cached(statement)
             .and_then(|mut statement| statement.execute(values))

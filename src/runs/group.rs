@@ -95,6 +95,9 @@ impl Keeper {
         }
         self.touched.remove(id);
         self.answer(id, &Err(error.clone()));
+        if error.is_beyond_use() {
+            self.give_up(id, error);
+        }
     }
 
     fn answer(&mut self, id: &RunId, outcome: &Result<(), Error>) {

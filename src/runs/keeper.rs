@@ -13,6 +13,7 @@ use super::group::Answer;
 use super::offset::{self, SessionClock};
 use super::prune;
 use super::recording::{Ending, Recording};
+use super::rescue::Rescuing;
 use super::run::Run;
 use super::session::Boot;
 use super::space::Space;
@@ -66,6 +67,7 @@ pub(super) struct Keeper {
     /// Whether it was said that closing does not work.
     pub(super) close_failed: bool,
     pub(super) pause: Option<Pause>,
+    pub(super) rescuing: Rescuing,
     /// Runs with an open transaction, and what is answered once it is durable.
     pub(super) touched: BTreeSet<RunId>,
     pub(super) replies: Vec<(RunId, Answer)>,
@@ -102,6 +104,7 @@ impl Keeper {
             close_at: now,
             close_failed: false,
             pause: None,
+            rescuing: Rescuing::default(),
             touched: BTreeSet::new(),
             replies: Vec::new(),
             listed: found.listed.into(),
@@ -112,6 +115,7 @@ impl Keeper {
         };
         keeper.sort_unfinished(now);
         keeper.close_due(now);
+        found.damaged.into_iter().for_each(|damaged| keeper.rescue(damaged));
         keeper.publish();
         keeper.changed.notify_one();
         keeper
@@ -148,6 +152,7 @@ impl Keeper {
                 if let Err(error) = self.flush(Ending::Not) {
                     tracing::error!(error = %with_causes(&error), "what was in memory at the end could not be written");
                 }
+                self.stop_rescuing();
                 self.close_files();
                 return;
             }
@@ -156,6 +161,7 @@ impl Keeper {
                 if let Command::Stop(reply) = request.command {
                     self.commit_group();
                     let result = self.flush(Ending::Not);
+                    self.stop_rescuing();
                     self.publish();
                     self.close_files();
                     drop(reply.send(result));
@@ -386,7 +392,7 @@ impl Keeper {
         let closing = (!self.to_close.is_empty()).then_some(self.close_at);
         let tending = Some(self.space.look_at().min(self.prune_at));
         let looking = (!self.runs.is_empty()).then_some(self.look_at);
-        [recording, unfinished, closing, tending, looking].into_iter().flatten().min()
+        [recording, unfinished, closing, tending, looking, self.rescuing_until()].into_iter().flatten().min()
     }
 
     fn act_on_time(&mut self, now: Instant) {
@@ -411,6 +417,7 @@ impl Keeper {
         if self.space.tend(now) {
             self.prune_at = self.prune_at.min(now + prune::AGAIN);
         }
+        self.look_after_rescuing();
     }
 
     pub(super) fn publish(&self) {

@@ -22,6 +22,7 @@ use rusqlite::config::DbConfig;
 use super::keeper::Keeper;
 use super::place::Astray;
 use super::run::Run;
+use super::salvage::Damaged;
 use super::store;
 use super::system::FileId;
 use super::{Error, SetAside, schema};
@@ -120,19 +121,14 @@ impl Keeper {
                 "the run file can't be used any more; a new run goes on with what is in memory");
         }
         let path = lost.file.path.clone();
-        let mut now = path.clone();
         if lost.file.place.look(&path).is_ok() || !deleted {
             lost.let_go();
             drop(lost);
-            match store::rename_damaged(&path) {
-                Ok(renamed) => now = renamed,
-                Err(error) => {
-                    tracing::error!(path = %path.display(), %error, "a damaged run file could not be renamed")
-                }
-            }
+            self.rescue(Damaged { path, why: with_causes(why), logged: true });
+        } else {
+            let aside = SetAside { path, why: with_causes(why) };
+            self.set_aside = self.set_aside.iter().cloned().chain([aside]).collect();
         }
-        self.set_aside =
-            self.set_aside.iter().cloned().chain([SetAside { path: now, why: with_causes(why) }]).collect();
         self.listed = self.listed.iter().filter(|listed| listed.run != old).cloned().collect();
         Ok(())
     }
@@ -223,7 +219,7 @@ impl Run {
     }
 
     /// Whatever is at the path when the connection is closed is not its own: it must not be cleared away with it.
-    fn let_go(&self) {
+    pub(super) fn let_go(&self) {
         if let Err(error) = self.file.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
             tracing::debug!(%error, "SQLite does not take a setting");
         }

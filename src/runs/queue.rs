@@ -123,7 +123,8 @@ impl Run {
             let row = self.chunk_row(seq)?;
             let ticks = match rows::body(&self.file.connection, &self.file.path, seq) {
                 Ok(ticks) => ticks,
-                Err(error) if error.is_damage() => {
+                // Where SQLite does not find its way, the body itself may be whole: the file is salvaged.
+                Err(error) if error.is_damage() && !error.is_corruption() => {
                     self.give_up(&row, &error)?;
                     continue;
                 }

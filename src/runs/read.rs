@@ -95,7 +95,7 @@ pub struct StoredChunk {
     pub session: SessionId,
     /// How far it has come.
     pub state: ChunkState,
-    /// Its ticks, in session time.
+    /// Its ticks, in session time. None in a run that was salvaged from a damaged file, if they could not be read there.
     pub ticks: Vec<Tick>,
     /// Points per channel.
     pub points: Vec<u64>,
@@ -234,7 +234,7 @@ impl RunFile {
     }
 
     fn stored(&self, row: ChunkRow) -> Result<StoredChunk, Error> {
-        let ticks = rows::body(&self.connection, &self.path, row.seq)?;
+        let ticks = rows::body_if_kept(&self.connection, &self.path, row.seq)?.unwrap_or_default();
         let sent = row.frozen.map(|frozen| Sent {
             stream: frozen.stream,
             offset_nanos: frozen.placing.offset_nanos,

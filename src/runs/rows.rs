@@ -410,6 +410,14 @@ pub(super) fn body(connection: &Connection, path: &Path, seq: u64) -> Result<Vec
     body::decode(&bytes).map_err(|bad| Error::damaged(path, format!("the body of chunk {seq} can't be used, {bad}")))
 }
 
+/// The same; none where there is no body, as in a run that was salvaged from a damaged file.
+pub(super) fn body_if_kept(connection: &Connection, path: &Path, seq: u64) -> Result<Option<Vec<Tick>>, Error> {
+    match body(connection, path, seq) {
+        Err(Error::Read { source, .. }) if matches!(*source, rusqlite::Error::QueryReturnedNoRows) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// Channels of chunks that the platform refused: chunk, channel, words.
 pub(super) fn rejected(connection: &Connection, path: &Path) -> Result<Vec<(u64, usize, String)>, Error> {
     all(connection, path, "SELECT seq, channel, words FROM rejected ORDER BY seq, channel", |row| {
@@ -437,7 +445,7 @@ pub(super) fn kind_text(kind: Kind) -> &'static str {
     KINDS.iter().find(|(known, _)| *known == kind).map_or("gauge", |(_, text)| text)
 }
 
-fn kind_from(text: &str) -> Option<Kind> {
+pub(super) fn kind_from(text: &str) -> Option<Kind> {
     KINDS.iter().find(|(_, known)| *known == text).map(|(kind, _)| *kind)
 }
 

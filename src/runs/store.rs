@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::keeper::Keeper;
 use super::run::Run;
+use super::salvage::{self, Damaged};
 use super::{Error, Handle, ListedRun, SetAside, Settings, Status, mend, rows, schema};
 use crate::model::RunState;
 use crate::model::with_causes;
@@ -105,10 +106,13 @@ pub(super) struct Found {
     pub(super) runs: Vec<Run>,
     pub(super) listed: Vec<ListedRun>,
     pub(super) set_aside: Vec<SetAside>,
+    /// Files that are to be salvaged.
+    pub(super) damaged: Vec<Damaged>,
 }
 
 impl Found {
     fn scan(folder: &Path) -> std::io::Result<Self> {
+        salvage::recover(folder)?;
         let mut found = Self::default();
         let mut paths = Vec::new();
         for entry in fs::read_dir(folder)? {
@@ -118,17 +122,27 @@ impl Found {
         for path in paths {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             if path.extension().is_some_and(|extension| extension == "sqlite") {
+                let logged = salvage::has_log(&path);
                 if let Err(error) = found.look_at(&path) {
-                    found.leave_out(&path, &error);
+                    found.leave_out(&path, &error, logged);
                 }
-            } else if name.contains(".sqlite.damaged-") && !name.ends_with("-wal") {
-                found.set_aside.push(SetAside { path, why: "found damaged at an earlier start".to_owned() });
+            } else if let Some((stem, number)) = name.split_once(".sqlite.damaged-")
+                && !name.ends_with("-wal")
+            {
+                let run = format!("{stem}-s{number}");
+                let salvaged = folder.join(format!("{run}.sqlite")).exists();
+                let what = if salvaged { format!("; what was readable is in run {run}") } else { String::new() };
+                found.set_aside.push(SetAside { path, why: format!("found damaged earlier{what}") });
             }
         }
         Ok(found)
     }
 
     fn look_at(&mut self, path: &Path) -> Result<(), Error> {
+        // What can't even be opened is for SQLite to find words for.
+        if let Ok(Some(flaw)) = salvage::flaw(path) {
+            return Err(Error::damaged(path, flaw));
+        }
         let head = {
             let connection = schema::open_read_only(path)?;
             rows::head(&connection, path)?
@@ -138,6 +152,9 @@ impl Found {
             self.set_aside.push(SetAside { path: path.to_owned(), why: format!("it holds run {}", head.id) });
             return Ok(());
         }
+        if head.state != RunState::Done && salvage::is_locked_away(path) {
+            return Err(Error::damaged(path, "it belongs to someone else, and this user may not write it"));
+        }
         if head.state != RunState::Done {
             self.runs.push(Run::open(path)?);
         }
@@ -145,23 +162,15 @@ impl Found {
         Ok(())
     }
 
-    /// Renames a damaged file with its log; leaves one alone that only can't be read now, or by this program.
-    fn leave_out(&mut self, path: &Path, error: &Error) {
+    /// Has a damaged file salvaged; leaves one alone that only can't be read now, or by this program.
+    fn leave_out(&mut self, path: &Path, error: &Error, logged: bool) {
         let why = with_causes(error);
-        let mut now = path.to_owned();
         if error.is_damage() {
-            match rename_damaged(path) {
-                Ok(renamed) => now = renamed,
-                Err(error) => {
-                    tracing::error!(path = %path.display(), %error, "a damaged run file could not be renamed");
-                }
-            }
-            tracing::error!(path = %path.display(), now = %now.display(), error = %why,
-                "a run file is damaged and was set aside; keep it, what is readable in it can be salvaged");
+            self.damaged.push(Damaged { path: path.to_owned(), why, logged });
         } else {
             tracing::error!(path = %path.display(), error = %why, "a run file can't be used and is left alone");
+            self.set_aside.push(SetAside { path: path.to_owned(), why });
         }
-        self.set_aside.push(SetAside { path: now, why });
     }
 }
 

@@ -165,7 +165,7 @@ async fn damaged_files_are_set_aside_and_do_not_stop_the_start() {
     std::fs::write(runs.join("notes.txt"), "nothing to us").unwrap();
 
     let (store, handle) = Store::open(settings(copy.path())).unwrap();
-    let status = handle.snapshot().borrow().clone();
+    let status = salvage::all_mended(&handle).await;
     let mut aside: Vec<String> =
         status.set_aside.iter().map(|aside| aside.path.file_name().unwrap().to_string_lossy().into_owned()).collect();
     aside.sort();

@@ -7,6 +7,7 @@ mod model;
 mod queue;
 mod recording;
 mod resend;
+mod salvage;
 
 use std::fs;
 use std::path::{Path, PathBuf};
