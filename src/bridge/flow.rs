@@ -74,10 +74,7 @@ impl<R: Recorder> Flow<R> {
             } else if !self.held.ticks.is_empty() {
                 self.record(Batch::default());
             }
-            let held: usize = self.held.ticks.iter().map(|tick| tick.points.len()).sum();
-            self.board.set_waiting(u64::try_from(self.aligner.waiting() + held).unwrap_or(u64::MAX));
         }
-        self.board.set_waiting(0);
         let last = self.aligner.finish();
         let mut left = std::mem::take(&mut self.held);
         merge(&mut left, Batch { ticks: last.ticks, counts: last.counts });

@@ -8,18 +8,23 @@ use tokio_util::sync::CancellationToken;
 use crate::live::Board;
 use crate::live::DiskLive;
 use crate::live::PlatformLive;
-use crate::live::RunLive;
+use crate::live::PointsLive;
+use crate::live::RunAccount;
+use crate::live::SetAside;
+use crate::live::StoreLive;
+use crate::model::{Stamp, TimeBase};
 use crate::runs;
 use crate::upload;
 use crate::upload::PlatformState;
 
 pub(super) async fn run(
     board: Arc<Board>,
+    time: TimeBase,
     mut recording: watch::Receiver<runs::Status>,
     mut uploading: watch::Receiver<upload::Status>,
     stop: CancellationToken,
 ) {
-    board.set_run(run_live(&recording.borrow_and_update()));
+    board.set_store(store_live(&recording.borrow_and_update()));
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -27,42 +32,37 @@ pub(super) async fn run(
                 if changed.is_err() {
                     break;
                 }
-                board.set_run(run_live(&recording.borrow_and_update()));
+                board.set_store(store_live(&recording.borrow_and_update()));
             }
             changed = uploading.changed() => {
                 if changed.is_err() {
                     break;
                 }
-                board.set_platform(platform_live(&uploading.borrow_and_update()));
+                board.set_platform(platform_live(&uploading.borrow_and_update(), time));
             }
         }
     }
 }
 
-fn run_live(status: &runs::Status) -> RunLive {
+fn store_live(status: &runs::Status) -> StoreLive {
     let paused = match &status.state {
         runs::State::Paused { why } => Some(why.clone()),
         runs::State::Idle | runs::State::Recording => None,
     };
-    let queued_chunks = status.runs.iter().map(|run| run.queued_chunks).sum();
-    let current = status.run.as_ref().and_then(|id| status.runs.iter().find(|totals| totals.run == *id));
-    let set_aside = status.set_aside.iter().map(|file| format!("{}: {}", file.path.display(), file.why)).collect();
-    let disk = disk_live(status);
-    let Some(totals) = current else { return RunLive { paused, queued_chunks, set_aside, disk, ..RunLive::default() } };
-    let sum = |part: fn(&runs::Points) -> u64| totals.points.iter().map(part).sum();
-    RunLive {
-        run: Some(totals.run.to_string()),
-        name: totals.name.clone(),
+    let set_aside = |file: &runs::SetAside| SetAside { path: file.path.display().to_string(), why: file.why.clone() };
+    // A run whose refused points wait again is no longer done.
+    let is_done = |totals: &&runs::RunTotals| status.runs.iter().all(|run| run.run != totals.run);
+    let took = |took| (status.commits.commits > 0).then_some(took);
+    StoreLive {
         paused,
-        counts: totals.counts.clone(),
-        uploaded: sum(|points| points.uploaded),
-        queued: sum(|points| points.open + points.queued),
-        rejected: sum(|points| points.rejected),
-        queued_chunks,
-        set_aside,
-        commit_took: (status.commits.commits > 0).then_some(status.commits.last),
-        disk,
-        ..RunLive::default()
+        buffered: status.buffered,
+        runs: status.runs.iter().map(account).collect(),
+        done: status.done.iter().filter(is_done).map(account).collect(),
+        set_aside: status.set_aside.iter().map(set_aside).collect(),
+        commits: status.commits.commits,
+        commit_took: took(status.commits.last),
+        commit_longest: took(status.commits.longest),
+        disk: disk_live(status),
     }
 }
 
@@ -77,14 +77,50 @@ fn disk_live(status: &runs::Status) -> DiskLive {
     }
 }
 
-fn platform_live(status: &upload::Status) -> PlatformLive {
-    let (state, why) = match &status.platform {
-        PlatformState::Unknown => ("unknown", None),
-        PlatformState::Up => ("up", None),
-        PlatformState::Down { why, .. } => ("down", Some(why.clone())),
-        PlatformState::Holding { why, .. } => ("holding", Some(why.clone())),
+fn account(totals: &runs::RunTotals) -> RunAccount {
+    let points = |points: &runs::Points| PointsLive {
+        uploaded: points.uploaded,
+        queued: points.open + points.queued,
+        rejected: points.rejected,
+    };
+    RunAccount {
+        run: totals.run.clone(),
+        name: totals.name.clone(),
+        state: totals.state,
+        channels: Arc::clone(&totals.channels),
+        counts: totals.counts.clone(),
+        points: totals.points.iter().map(points).collect(),
+        sealed_chunks: totals.sealed_chunks,
+        queued_chunks: totals.queued_chunks,
+        oldest_queued: totals.oldest_queued,
+        stream: totals.stream.clone(),
+        disagreements: Vec::new(),
+    }
+}
+
+fn platform_live(status: &upload::Status, time: TimeBase) -> PlatformLive {
+    let stamp = |at: tokio::time::Instant| -> Stamp { time.stamp(at.into_std()) };
+    let (state, since, why) = match &status.platform {
+        PlatformState::Unknown => ("unknown", None, None),
+        PlatformState::Up => ("up", None, None),
+        PlatformState::Down { since, why } => ("down", Some(stamp(*since)), Some(why.clone())),
+        PlatformState::Holding { since, why } => ("holding", Some(stamp(*since)), Some(why.clone())),
     };
     let data_id = status.runs.iter().rev().find_map(|run| run.stream.as_ref()).map(|stream| stream.data_id.clone());
-    let held = status.runs.iter().filter_map(|run| run.held.clone()).collect();
-    PlatformLive { state, why, data_id, held, in_flight: status.in_flight }
+    let held = |run: &upload::RunStatus| Some((run.run.clone(), run.held.clone()?));
+    PlatformLive {
+        state,
+        since,
+        why,
+        data_id,
+        held: status.runs.iter().filter_map(held).collect(),
+        window: status.window,
+        in_flight: status.in_flight,
+        confirmed_chunks: status.confirmed,
+        confirmed_points: status.confirmed_points,
+        refused: status.refused,
+        failed_attempts: status.failed_attempts,
+        last_confirmed: status.last_confirmed.map(stamp),
+        last_failure: status.last_failure.as_ref().map(|failure| (stamp(failure.at), failure.words.clone())),
+    }
 }

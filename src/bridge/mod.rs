@@ -149,7 +149,7 @@ impl Bridge {
             stop: stop_rest.clone(),
         };
         let platform = tokio::spawn(platform.run());
-        tokio::spawn(mirror::run(Arc::clone(&board), runs.snapshot(), uploading, stop_rest.clone()));
+        tokio::spawn(mirror::run(Arc::clone(&board), time, runs.snapshot(), uploading, stop_rest.clone()));
         Ok(Self {
             time,
             begun,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::flow::Recorder;
+use crate::live::Begun;
 use crate::live::Board;
 use crate::model::{RunId, with_causes};
 use crate::runs;
@@ -43,6 +44,8 @@ pub(super) async fn begin(
             Ok(run) => {
                 tracing::info!(%run, "recording");
                 board.set_obstacle(None);
+                // Nothing of this process is in the run yet: batches are let through from the next line on.
+                board.set_begun(Begun { run: run.clone(), before: runs.counts().unwrap_or_default() });
                 begun.send_replace(Some(run));
                 return;
             }

@@ -93,11 +93,69 @@ fn show(status: &Value) {
         run("waiting")
     ));
     print(format_args!(
-        "uploaded {}, queued {} in {} chunks, rejected {}; platform {}",
+        "recorded {} + filled {} = uploaded {} + queued {} + rejected {}",
+        run("recorded"),
+        run("filled"),
         run("uploaded"),
         run("queued"),
-        run("queued_chunks"),
         run("rejected"),
-        text(at("/platform/state"))
     ));
+    show_platform(status);
+    show_runs(status);
+}
+
+fn show_platform(status: &Value) {
+    let at = |path: &str| status.pointer(path).unwrap_or(&Value::Null);
+    let ago = |value: &Value| value.as_f64().map(|then| age(at("/at").as_f64().unwrap_or_default() - then));
+    let mut line = format!("platform {}", at("/platform/state").as_str().unwrap_or_default());
+    let mut add = |text: String| line.push_str(&text);
+    if let Some(since) = ago(at("/platform/since")) {
+        add(format!(" for {since}"));
+    }
+    add(format!("; {} chunks queued", at("/totals/queued_chunks")));
+    if let Some(oldest) = at("/totals/oldest_queued_age").as_f64() {
+        add(format!(", the oldest for {}", age(oldest)));
+    }
+    add(format!("; {} chunks confirmed since the start", at("/platform/confirmed_chunks")));
+    if let Some(last) = ago(at("/platform/last_confirmed")) {
+        add(format!(", the last {last} ago"));
+    }
+    if at("/platform/failed_attempts").as_u64().unwrap_or_default() > 0 {
+        add(format!("; {} attempts failed", at("/platform/failed_attempts")));
+    }
+    print(line);
+    if let Some(words) = at("/platform/last_failure/words").as_str() {
+        let when = ago(at("/platform/last_failure/at")).unwrap_or_default();
+        print(format_args!("last failure {when} ago: {words}"));
+    }
+}
+
+/// The runs that wait for the platform, where there are others than the one being recorded.
+fn show_runs(status: &Value) {
+    let runs: Vec<&Value> = status.get("runs").and_then(Value::as_array).into_iter().flatten().collect();
+    let own = status.pointer("/run/id");
+    if runs.iter().all(|run| run.get("id") == own) {
+        return;
+    }
+    let mut table =
+        Table::new(&["run", "state", ">recorded", ">filled", ">uploaded", ">queued", ">rejected", ">oldest", "held"]);
+    for run in runs {
+        let of = |key: &str| run.get(key).unwrap_or(&Value::Null);
+        let text = |key: &str| of(key).as_str().unwrap_or_default().to_owned();
+        let numbers = ["recorded", "filled", "uploaded", "queued", "rejected"].map(|key| of(key).to_string());
+        let oldest = of("oldest_queued_age").as_f64().map(age).unwrap_or_default();
+        table.row([text("id"), text("state")].into_iter().chain(numbers).chain([oldest, text("held")]));
+    }
+    print(table);
+}
+
+/// A time as people say it: the two largest units.
+pub(super) fn age(seconds: f64) -> String {
+    let whole = seconds.max(0.0);
+    match whole {
+        s if s < 60.0 => format!("{s:.1} s"),
+        s if s < 3_600.0 => format!("{:.0} min {:.0} s", (s / 60.0).floor(), (s % 60.0).floor()),
+        s if s < 86_400.0 => format!("{:.0} h {:.0} min", (s / 3_600.0).floor(), (s % 3_600.0 / 60.0).floor()),
+        s => format!("{:.0} d {:.0} h", (s / 86_400.0).floor(), (s % 86_400.0 / 3_600.0).floor()),
+    }
 }

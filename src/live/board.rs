@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{
-    ChannelLive, ClockSteps, Failing, InstrumentLive, LeftOut, Limits, LinkLive, LinkState, PlatformLive, RunLive,
-    Snapshot, Speech,
+    Begun, ChannelLive, ClockSteps, Failing, InstrumentLive, LeftOut, Limits, LinkLive, LinkState, PlatformLive,
+    RunLive, Snapshot, Speech, StoreLive,
 };
-use crate::model::{Channel, ClockReading, Reason, Sample, TimeBase};
+use crate::model::{Channel, ClockReading, Counts, Reason, Sample, TimeBase};
 
 /// Numbers kept for a first look: a minute at 10 Hz.
 const RECENT: usize = 600;
@@ -25,7 +25,8 @@ struct State {
     links: Vec<LinkLive>,
     instruments: Vec<InstrumentLive>,
     channels: Vec<ChannelLive>,
-    run: RunLive,
+    store: StoreLive,
+    begun: Vec<Begun>,
     obstacle: Option<String>,
     platform: PlatformLive,
     clock: Option<ClockReading>,
@@ -81,21 +82,19 @@ impl Board {
                 bad: 0,
             })
             .collect();
-        let run = RunLive::default();
         let platform = PlatformLive { state: "unknown", ..PlatformLive::default() };
-        Self {
-            time,
-            state: Mutex::new(State {
-                links,
-                instruments,
-                channels,
-                run,
-                obstacle: None,
-                platform,
-                clock: None,
-                clock_steps: None,
-            }),
-        }
+        let state = State {
+            links,
+            instruments,
+            channels,
+            store: StoreLive::default(),
+            begun: Vec::new(),
+            obstacle: None,
+            platform,
+            clock: None,
+            clock_steps: None,
+        };
+        Self { time, state: Mutex::new(state) }
     }
 
     /// Notes that a link is open.
@@ -181,20 +180,19 @@ impl Board {
         }
     }
 
-    /// Replaces what is known of the recording, except for what waits.
-    pub fn set_run(&self, run: RunLive) {
-        let mut state = self.lock();
-        state.run = RunLive { waiting: state.run.waiting, ..run };
+    /// Replaces what is known of the runs on disk.
+    pub fn set_store(&self, store: StoreLive) {
+        self.lock().store = store;
+    }
+
+    /// Notes that a run has been begun or is gone on with. To be called before any reading of this process is in its counts.
+    pub fn set_begun(&self, begun: Begun) {
+        self.lock().begun.push(begun);
     }
 
     /// Notes why no run can be begun, if none can.
     pub fn set_obstacle(&self, why: Option<String>) {
         self.lock().obstacle = why;
-    }
-
-    /// Notes how many samples are not on a tick yet.
-    pub fn set_waiting(&self, samples: u64) {
-        self.lock().run.waiting = samples;
     }
 
     /// Replaces what is known of the platform.
@@ -224,7 +222,9 @@ impl Board {
             links: state.links.clone(),
             instruments: state.instruments.clone(),
             channels: state.channels.clone(),
-            run: state.run.clone(),
+            run: state.run(),
+            store: state.store.clone(),
+            begun: state.begun.clone(),
             obstacle: state.obstacle.clone(),
             platform: state.platform.clone(),
             clock: state.clock,
@@ -235,6 +235,35 @@ impl Board {
     /// A panic elsewhere leaves at worst a half-written note, which the next poll overwrites.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// What is being recorded, or was last. All of it is of one moment, so that it adds up: what came in is counted here
+    /// before the recorder gets it, and what the recorder has not accounted for waits.
+    fn run(&self) -> RunLive {
+        let account = self.begun.last().and_then(|begun| self.store.account(&begun.run));
+        let points = account.map(|account| account.points_total()).unwrap_or_default();
+        let waiting = |(channel, live): (usize, &ChannelLive)| {
+            let accounted = |begun: &Begun| {
+                let read = |counts: &[Counts]| counts.get(channel).map_or(0, |counts| counts.read);
+                let now = self.store.account(&begun.run).map_or(0, |account| read(&account.counts));
+                now.saturating_sub(read(&begun.before))
+            };
+            live.read.saturating_sub(self.begun.iter().map(accounted).sum())
+        };
+        RunLive {
+            run: account.map(|account| account.run.to_string()),
+            name: account.map(|account| account.name.clone()).unwrap_or_default(),
+            paused: self.store.paused.clone(),
+            counts: account.map(|account| account.counts.clone()).unwrap_or_default(),
+            waiting: self.channels.iter().enumerate().map(waiting).collect(),
+            uploaded: points.uploaded,
+            queued: points.queued,
+            rejected: points.rejected,
+            queued_chunks: self.store.runs.iter().map(|account| account.queued_chunks).sum(),
+            disk: self.store.disk.clone(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! The [`Board`] is written by the bridge as reports come in and read as one consistent [`Snapshot`]. It holds the
 //! present and a short past only; what has to last is in the run file. Nothing here waits for a reader.
 
+mod accounts;
 mod board;
 mod host;
 mod number;
@@ -13,8 +14,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Channel, ChannelIndex, ClockReading, Counts, Finite, Outcome, Reason, Stamp};
+use crate::model::{Channel, ChannelIndex, ClockReading, Counts, Finite, Outcome, Reason, RunId, Stamp};
 
+pub use accounts::{Begun, PointsLive, RunAccount, SetAside, StoreLive};
 pub use board::{Board, HeardNote, PollNote};
 pub use host::{ClockSteps, DiskLive};
 pub use number::number;
@@ -34,8 +36,12 @@ pub struct Snapshot {
     pub instruments: Vec<InstrumentLive>,
     /// The channels, in the bridge's order.
     pub channels: Vec<ChannelLive>,
-    /// What is being recorded.
+    /// What is being recorded, or was last.
     pub run: RunLive,
+    /// What the run store says of all runs.
+    pub store: StoreLive,
+    /// The runs that this process has begun or gone on with, oldest first.
+    pub begun: Vec<Begun>,
     /// Why no run can be begun, if none can.
     pub obstacle: Option<String>,
     /// What the platform has of it.
@@ -172,10 +178,10 @@ pub struct ChannelLive {
     pub bad: u64,
 }
 
-/// What is being recorded.
+/// What is being recorded, or was last.
 #[derive(Debug, Clone, Default)]
 pub struct RunLive {
-    /// The run; none between runs.
+    /// The run; none before the first.
     pub run: Option<String>,
     /// Its name on the platform.
     pub name: String,
@@ -183,38 +189,53 @@ pub struct RunLive {
     pub paused: Option<String>,
     /// What became of the readings, per channel, as far as that is known and on disk.
     pub counts: Vec<Counts>,
-    /// Samples that are not on a tick yet, or wait for the recorder.
-    pub waiting: u64,
+    /// Readings, per channel, that have come in and are not accounted for on disk yet: their tick is open, or on its way.
+    pub waiting: Vec<u64>,
     /// Points on disk that are confirmed by the platform.
     pub uploaded: u64,
     /// Points on disk that are not yet confirmed.
     pub queued: u64,
     /// Points that the platform refuses.
     pub rejected: u64,
-    /// Sealed chunks that are not yet confirmed.
+    /// Sealed chunks, of all runs, that are not yet confirmed.
     pub queued_chunks: u64,
-    /// Run files that could not be read and were set aside, with the reason.
-    pub set_aside: Vec<String>,
-    /// Time of the last durable commit.
-    pub commit_took: Option<Duration>,
     /// Space on the disk.
     pub disk: DiskLive,
 }
 
-/// What the platform has of it.
+/// What the platform has of it. Counts are of this process.
 #[derive(Debug, Clone, Default)]
 pub struct PlatformLive {
     /// In one word: `unknown`, `up`, `down`, `holding`.
     pub state: &'static str,
+    /// Since when it has been down or holding.
+    pub since: Option<Stamp>,
     /// Why, where it is not up.
     pub why: Option<String>,
     /// The stream that takes the chunks now.
     pub data_id: Option<String>,
     /// Runs that can't be uploaded at the moment though the platform is up, and why.
-    pub held: Vec<String>,
+    pub held: Vec<(RunId, String)>,
+    /// Most requests that may wait for their answer.
+    pub window: usize,
     /// Requests that wait for their answer.
     pub in_flight: usize,
+    /// Chunks confirmed.
+    pub confirmed_chunks: u64,
+    /// Points in them.
+    pub confirmed_points: u64,
+    /// Channels of chunks that it refused.
+    pub refused: u64,
+    /// Attempts that failed and were or will be made again.
+    pub failed_attempts: u64,
+    /// When a chunk was last confirmed.
+    pub last_confirmed: Option<Stamp>,
+    /// The last failure of any kind, and when it was.
+    pub last_failure: Option<(Stamp, String)>,
 }
+
+/// The states that [`PlatformLive::state`] names.
+pub const PLATFORM_STATES: [&str; 4] = ["unknown", "up", "down", "holding"];
 
 impl Snapshot {
     /// What is not as it should be, in words a person can act on; empty when all is well.
@@ -248,17 +269,27 @@ impl Snapshot {
         if lost > 0 {
             complaints.push(format!("{lost} samples of this run could not be recorded"));
         }
-        complaints.extend(self.run.set_aside.iter().map(|file| format!("a run file was set aside: {file}")));
+        let set_aside = |file: &SetAside| format!("a run file was set aside: {}: {}", file.path, file.why);
+        complaints.extend(self.store.set_aside.iter().map(set_aside));
         if let Some(why) = &self.run.paused {
             complaints.push(format!("recording has paused: {why}"));
         }
         complaints.extend(self.complaints_of_host());
-        complaints.extend(self.platform.held.iter().map(|held| format!("a run can't be uploaded: {held}")));
+        complaints.extend(self.platform.held.iter().map(|(_, why)| format!("a run can't be uploaded: {why}")));
         if let Some(why) = &self.platform.why {
             complaints.push(format!("the platform is {}: {why}", self.platform.state));
         }
-        if self.run.rejected > 0 {
-            complaints.push(format!("the platform has refused {} points; they are kept", self.run.rejected));
+        for account in self.store.all() {
+            let rejected = account.points_total().rejected;
+            if rejected > 0 {
+                complaints.push(format!(
+                    "the platform has refused {rejected} points; they are kept, `mbe-bridge runs resend {}` sends them again",
+                    account.run
+                ));
+            }
+            let disagreements = account.disagreements.iter();
+            complaints
+                .extend(disagreements.map(|words| format!("run {} and the platform disagree: {words}", account.run)));
         }
         complaints
     }

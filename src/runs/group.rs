@@ -119,6 +119,8 @@ impl Keeper {
         }
         if state == RunState::Done {
             if let Some(run) = self.runs.remove(id) {
+                let before = self.done.iter().filter(|totals| totals.run != *id).cloned();
+                self.done = before.chain([run.totals()]).collect();
                 run.close_file();
             }
             self.prune_at = Instant::now();

@@ -18,7 +18,7 @@ use super::run::Run;
 use super::session::Boot;
 use super::space::Space;
 use super::store::Found;
-use super::{Batch, CommitTimes, Error, ListedRun, Pruned, RunStart, SetAside, Settings, State, Status};
+use super::{Batch, CommitTimes, Error, ListedRun, Pruned, RunStart, RunTotals, SetAside, Settings, State, Status};
 use crate::model::{ClockSource, RunId, RunState, TimeBase, with_causes};
 
 /// Requests that are taken together at most, so that an append behind them never waits long for its commit.
@@ -72,6 +72,8 @@ pub(super) struct Keeper {
     pub(super) touched: BTreeSet<RunId>,
     pub(super) replies: Vec<(RunId, Answer)>,
     pub(super) listed: Arc<[ListedRun]>,
+    /// Of the runs that are no longer in `runs`, since they need nothing more.
+    pub(super) done: Arc<[RunTotals]>,
     pub(super) set_aside: Arc<[SetAside]>,
     pub(super) commits: CommitTimes,
     pub(super) changed: Arc<Notify>,
@@ -108,6 +110,7 @@ impl Keeper {
             touched: BTreeSet::new(),
             replies: Vec::new(),
             listed: found.listed.into(),
+            done: Arc::default(),
             set_aside: found.set_aside.into(),
             commits: CommitTimes::default(),
             changed,
@@ -433,6 +436,7 @@ impl Keeper {
             session: self.recording.as_ref().map(|recording| recording.session),
             unfinished: self.unfinished.as_ref().map(|unfinished| unfinished.run.clone()),
             runs: self.runs.values().map(Run::totals).collect(),
+            done: Arc::clone(&self.done),
             listed: Arc::clone(&self.listed),
             set_aside: Arc::clone(&self.set_aside),
             commits: self.commits,

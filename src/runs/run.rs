@@ -21,6 +21,8 @@ const PAGE: usize = 4096;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waiting {
     pub(super) frozen: bool,
+    /// When it was sealed.
+    pub(super) written: Stamp,
 }
 
 /// What the newest stream holds of a channel, in points.
@@ -153,7 +155,7 @@ impl Run {
                 let waits = matches!(chunk.state, ChunkState::Sealed | ChunkState::Frozen);
                 if waits {
                     let frozen = chunk.state == ChunkState::Frozen;
-                    self.waiting.insert(chunk.seq, Waiting { frozen });
+                    self.waiting.insert(chunk.seq, Waiting { frozen, written: chunk.written });
                 }
                 for (channel, (points, count)) in self.points.iter_mut().zip(&chunk.points).enumerate() {
                     if waits && chunk.holds(channel) {
@@ -254,7 +256,7 @@ impl Run {
     pub(super) fn seal(&mut self, session: SessionId, written: Stamp, ticks: &[Tick]) -> Result<(), Error> {
         let points = points_of(ticks, self.head.channels.len());
         self.file.insert_chunk(self.next_seq, session, written, ticks, &points)?;
-        self.waiting.insert(self.next_seq, Waiting { frozen: false });
+        self.waiting.insert(self.next_seq, Waiting { frozen: false, written });
         self.next_seq += 1;
         for (target, points) in self.points.iter_mut().zip(&points) {
             target.open = target.open.saturating_sub(*points);
@@ -336,6 +338,7 @@ impl Run {
             sealed_chunks: self.next_seq,
             disagreements: self.disagreements(),
             queued_chunks: u64::try_from(self.waiting.len()).unwrap_or(u64::MAX),
+            oldest_queued: self.waiting.values().next().map(|waiting| waiting.written),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Channel, ChannelName, Counts, RunId, RunState, SessionId, StreamRecord};
+use crate::model::{Channel, ChannelName, Counts, RunId, RunState, SessionId, Stamp, StreamRecord};
 
 /// How recording goes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,6 +36,8 @@ pub struct Status {
     pub unfinished: Option<RunId>,
     /// The run being recorded and those that wait for the platform, oldest first.
     pub runs: Vec<RunTotals>,
+    /// The runs that have become done since the store was opened, as they were then, in that order.
+    pub done: Arc<[RunTotals]>,
     /// Every run file that could be read at start or was made since, oldest first.
     pub listed: Arc<[ListedRun]>,
     /// Files that could not be read, with the reason.
@@ -154,6 +156,8 @@ pub struct RunTotals {
     pub sealed_chunks: u64,
     /// Chunks that wait for the platform's confirmation.
     pub queued_chunks: u64,
+    /// When the oldest of those was sealed, in its session's time.
+    pub oldest_queued: Option<Stamp>,
     /// Where the platform says to hold another number of points on the newest stream than this file accounts for.
     pub disagreements: Vec<Disagreement>,
 }

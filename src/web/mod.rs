@@ -5,6 +5,7 @@
 //! through a visitor's browser.
 
 mod guard;
+mod metrics;
 mod page;
 mod status;
 mod trace;
@@ -82,6 +83,7 @@ impl Web {
             .route("/", get(page))
             .route("/api/status", get(api_status))
             .route("/api/trace", get(trace::stream))
+            .route("/metrics", get(metrics))
             .route("/healthz", get(healthz))
             .layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::check))
             .with_state(sources);
@@ -114,6 +116,11 @@ async fn page(State(board): State<Arc<Board>>) -> Html<String> {
 async fn api_status(State(board): State<Arc<Board>>) -> Response {
     let body = axum::Json(status::Status::of(&board.snapshot()));
     ([(header::CACHE_CONTROL, "no-store")], body).into_response()
+}
+
+async fn metrics(State(board): State<Arc<Board>>) -> Response {
+    let headers = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")];
+    (headers, metrics::render(&board.snapshot())).into_response()
 }
 
 async fn healthz(State(board): State<Arc<Board>>) -> Response {

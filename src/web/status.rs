@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::live::{LinkState, Snapshot};
-use crate::model::{ClockSource, Counts, Outcome, Quality, Stamp};
+use crate::live::{LinkState, PlatformLive, PointsLive, RunAccount, Snapshot};
+use crate::model::{ClockSource, Counts, Outcome, Quality, RunState, Stamp, StreamState};
 
 /// Everything at one moment. Times are Unix seconds in the session's time base; durations are seconds.
 #[derive(Debug, Serialize)]
@@ -20,6 +20,11 @@ pub(super) struct Status {
     instruments: Vec<Instrument>,
     channels: Vec<Channel>,
     run: Run,
+    runs: Vec<RunLine>,
+    totals: Totals,
+    set_aside: Vec<SetAside>,
+    disagreements: Vec<String>,
+    store: Store,
     platform: Platform,
     clock: Option<Clock>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +98,7 @@ struct ChannelCounts {
     decimated: u64,
     late: u64,
     unrecorded: u64,
+    waiting: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -115,12 +121,82 @@ struct Run {
     commit_took: Option<f64>,
 }
 
+/// A run that is not done.
+#[derive(Debug, Serialize)]
+struct RunLine {
+    id: String,
+    name: String,
+    state: &'static str,
+    recorded: u64,
+    filled: u64,
+    uploaded: u64,
+    queued: u64,
+    rejected: u64,
+    sealed_chunks: u64,
+    queued_chunks: u64,
+    oldest_queued_age: Option<f64>,
+    stream: Option<Stream>,
+    held: Option<String>,
+    disagreements: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Stream {
+    number: i64,
+    data_id: String,
+    state: &'static str,
+}
+
+/// All runs that are not done, and those that have become so since the process began.
+#[derive(Debug, Serialize)]
+struct Totals {
+    runs: usize,
+    done_runs: usize,
+    recorded: u64,
+    filled: u64,
+    uploaded: u64,
+    queued: u64,
+    rejected: u64,
+    queued_chunks: u64,
+    oldest_queued_age: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct SetAside {
+    path: String,
+    why: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Store {
+    paused: Option<String>,
+    buffered: u64,
+    commits: u64,
+    commit_took: Option<f64>,
+    commit_longest: Option<f64>,
+}
+
+/// Counts are of this process.
 #[derive(Debug, Serialize)]
 struct Platform {
     state: &'static str,
+    since: Option<f64>,
     why: Option<String>,
     data_id: Option<String>,
+    window: usize,
     in_flight: usize,
+    confirmed_chunks: u64,
+    confirmed_points: u64,
+    refused: u64,
+    failed_attempts: u64,
+    last_confirmed: Option<f64>,
+    last_failure: Option<Failure>,
+}
+
+#[derive(Debug, Serialize)]
+struct Failure {
+    at: f64,
+    words: String,
 }
 
 /// The session's clock against reference UTC: what is added to stamps, and how wrong that may be.
@@ -157,6 +233,7 @@ impl Status {
         for counts in &snapshot.run.counts {
             total.add(counts);
         }
+        let waiting = snapshot.run.waiting.iter().sum();
         Self {
             state: if complaints.is_empty() { "well" } else { "degraded" },
             version: env!("CARGO_PKG_VERSION"),
@@ -170,32 +247,38 @@ impl Status {
                 .channels
                 .iter()
                 .enumerate()
-                .map(|(index, live)| Channel::of(live, snapshot.run.counts.get(index)))
+                .map(|(index, live)| Channel::of(index, live, snapshot))
                 .collect(),
             run: Run {
                 id: snapshot.run.run.clone(),
                 name: snapshot.run.name.clone(),
                 paused: snapshot.run.paused.clone(),
-                read: total.read + snapshot.run.waiting,
+                read: total.settled() + waiting,
                 recorded: total.recorded,
                 filled: total.filled,
                 bad: total.bad_total(),
                 decimated: total.decimated,
                 late: total.late,
                 unrecorded: total.unrecorded,
-                waiting: snapshot.run.waiting,
+                waiting,
                 uploaded: snapshot.run.uploaded,
                 queued: snapshot.run.queued,
                 rejected: snapshot.run.rejected,
                 queued_chunks: snapshot.run.queued_chunks,
-                commit_took: snapshot.run.commit_took.map(|took| took.as_secs_f64()),
+                commit_took: snapshot.store.commit_took.map(|took| took.as_secs_f64()),
             },
-            platform: Platform {
-                state: snapshot.platform.state,
-                why: snapshot.platform.why.clone(),
-                data_id: snapshot.platform.data_id.clone(),
-                in_flight: snapshot.platform.in_flight,
+            runs: snapshot.store.runs.iter().map(|account| RunLine::of(account, snapshot)).collect(),
+            totals: Totals::of(snapshot),
+            set_aside: snapshot.store.set_aside.iter().map(SetAside::of).collect(),
+            disagreements: snapshot.store.all().flat_map(|account| account.disagreements.clone()).collect(),
+            store: Store {
+                paused: snapshot.store.paused.clone(),
+                buffered: snapshot.store.buffered,
+                commits: snapshot.store.commits,
+                commit_took: snapshot.store.commit_took.map(|took| took.as_secs_f64()),
+                commit_longest: snapshot.store.commit_longest.map(|took| took.as_secs_f64()),
             },
+            platform: Platform::of(&snapshot.platform),
             clock: snapshot.clock.map(|reading| Clock {
                 offset: reading.offset_nanos as f64 / 1e9,
                 uncertainty: reading.uncertainty_nanos as f64 / 1e9,
@@ -219,6 +302,93 @@ impl Status {
             },
         }
     }
+}
+
+impl RunLine {
+    fn of(account: &RunAccount, snapshot: &Snapshot) -> Self {
+        let (counts, points) = (account.counts_total(), account.points_total());
+        Self {
+            id: account.run.to_string(),
+            name: account.name.clone(),
+            state: match account.state {
+                RunState::Recording => "recording",
+                RunState::Closed => "closed",
+                RunState::Done => "done",
+            },
+            recorded: counts.recorded,
+            filled: counts.filled,
+            uploaded: points.uploaded,
+            queued: points.queued,
+            rejected: points.rejected,
+            sealed_chunks: account.sealed_chunks,
+            queued_chunks: account.queued_chunks,
+            oldest_queued_age: age(account.oldest_queued, snapshot),
+            stream: account.stream.as_ref().map(|stream| Stream {
+                number: stream.number,
+                data_id: stream.data_id.clone(),
+                state: match stream.state {
+                    StreamState::Open => "open",
+                    StreamState::Ended => "ended",
+                    StreamState::Finalized => "finalized",
+                },
+            }),
+            held: snapshot.platform.held.iter().find(|(run, _)| *run == account.run).map(|(_, why)| why.clone()),
+            disagreements: account.disagreements.clone(),
+        }
+    }
+}
+
+impl Totals {
+    fn of(snapshot: &Snapshot) -> Self {
+        let store = &snapshot.store;
+        let (mut counts, mut points) = (Counts::default(), PointsLive::default());
+        for account in store.all() {
+            counts.add(&account.counts_total());
+            points.add(&account.points_total());
+        }
+        Self {
+            runs: store.runs.len(),
+            done_runs: store.done.len(),
+            recorded: counts.recorded,
+            filled: counts.filled,
+            uploaded: points.uploaded,
+            queued: points.queued,
+            rejected: points.rejected,
+            queued_chunks: store.runs.iter().map(|account| account.queued_chunks).sum(),
+            oldest_queued_age: age(store.runs.iter().filter_map(|account| account.oldest_queued).min(), snapshot),
+        }
+    }
+}
+
+impl SetAside {
+    fn of(file: &crate::live::SetAside) -> Self {
+        Self { path: file.path.clone(), why: file.why.clone() }
+    }
+}
+
+impl Platform {
+    fn of(live: &PlatformLive) -> Self {
+        let failure = |(at, words): &(Stamp, String)| Failure { at: at.as_unix_seconds(), words: words.clone() };
+        Self {
+            state: live.state,
+            since: live.since.map(Stamp::as_unix_seconds),
+            why: live.why.clone(),
+            data_id: live.data_id.clone(),
+            window: live.window,
+            in_flight: live.in_flight,
+            confirmed_chunks: live.confirmed_chunks,
+            confirmed_points: live.confirmed_points,
+            refused: live.refused,
+            failed_attempts: live.failed_attempts,
+            last_confirmed: live.last_confirmed.map(Stamp::as_unix_seconds),
+            last_failure: live.last_failure.as_ref().map(failure),
+        }
+    }
+}
+
+/// How long ago that was, in seconds.
+fn age(at: Option<Stamp>, snapshot: &Snapshot) -> Option<f64> {
+    at.map(|at| snapshot.at.since(at).as_secs_f64())
 }
 
 impl Link {
@@ -265,7 +435,9 @@ impl LeftOut {
 }
 
 impl Channel {
-    fn of(live: &crate::live::ChannelLive, counts: Option<&Counts>) -> Self {
+    fn of(index: usize, live: &crate::live::ChannelLive, snapshot: &Snapshot) -> Self {
+        let counts = snapshot.run.counts.get(index);
+        let waiting = snapshot.run.waiting.get(index).copied().unwrap_or_default();
         let (at, value, quality) = match &live.latest {
             None => (None, None, "waiting".to_owned()),
             Some((at, Outcome::Bad(reason))) => (Some(*at), None, format!("bad:{reason}")),
@@ -284,21 +456,22 @@ impl Channel {
             value: value.map(crate::model::Finite::get),
             quality,
             uncertainty: live.uncertainty.as_secs_f64(),
-            counts: counts.map(ChannelCounts::of),
+            counts: counts.map(|counts| ChannelCounts::of(counts, waiting)),
         }
     }
 }
 
 impl ChannelCounts {
-    fn of(counts: &Counts) -> Self {
+    fn of(counts: &Counts, waiting: u64) -> Self {
         Self {
-            read: counts.read,
+            read: counts.settled() + waiting,
             recorded: counts.recorded,
             filled: counts.filled,
             bad: counts.bad.iter().map(|(reason, count)| (reason.to_string(), *count)).collect(),
             decimated: counts.decimated,
             late: counts.late,
             unrecorded: counts.unrecorded,
+            waiting,
         }
     }
 }
