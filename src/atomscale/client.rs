@@ -113,6 +113,23 @@ impl Client {
         Ok(reply)
     }
 
+    /// Asks for a whole stream; the answer is read by the caller, part by part.
+    pub(super) async fn get_timeseries(
+        &self,
+        data_id: &str,
+        within: Duration,
+    ) -> Result<reqwest::Response, PlatformError> {
+        let prefix = self.stream_path.strip_suffix("/stream").unwrap_or(&self.stream_path);
+        let url = self.url(prefix, Some(data_id), "timeseries/");
+        let request = self.http.get(url).header("X-API-KEY", self.api_key_header.clone()).timeout(within);
+        request.send().await.map_err(transport)
+    }
+
+    /// The body of an answer without the key, should the platform repeat it.
+    pub(super) fn redacted(&self, body: Vec<u8>) -> Vec<u8> {
+        self.api_key.redact(body)
+    }
+
     async fn post(&self, url: Url, body: &(impl Serialize + Sync)) -> Result<Reply, PlatformError> {
         let body = serde_json::to_vec(body).map_err(PlatformError::Encode)?;
         self.send(Method::POST, url, Some(body)).await
@@ -181,7 +198,7 @@ async fn read(sent: Result<reqwest::Response, reqwest::Error>) -> Result<Reply, 
     Ok(Reply { status, headers, body })
 }
 
-fn transport(error: reqwest::Error) -> PlatformError {
+pub(super) fn transport(error: reqwest::Error) -> PlatformError {
     if error.is_timeout() { PlatformError::TimedOut } else { PlatformError::Unreachable(Box::new(error)) }
 }
 

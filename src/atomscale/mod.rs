@@ -16,6 +16,7 @@ mod encode;
 mod error;
 mod key;
 mod links;
+mod read_back;
 mod redirect;
 mod reply;
 mod settings;
@@ -32,6 +33,7 @@ pub use client::{Client, prepare_tls};
 pub use error::{PlatformError, SetUpError};
 pub use key::{ApiKey, InvalidApiKey};
 pub use links::{LinkStep, OpenError, open_stream};
+pub use read_back::{ReadBack, StoredSeries};
 pub use settings::{DEFAULT_ENDPOINT, DEFAULT_STREAM_PATH, Settings};
 
 /// The platform's calls, one method each. Every method is one request, and safe to drop at any await: what became of the

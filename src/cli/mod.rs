@@ -15,6 +15,7 @@ mod read;
 mod registers;
 mod report;
 mod run;
+mod runs;
 mod scan;
 mod screen;
 mod server;
@@ -76,6 +77,8 @@ enum Command {
     Server(server::Arguments),
     /// Ask a running bridge how it is
     Status(status::Arguments),
+    /// See what became of every reading: list, show and verify runs, send again what was refused
+    Runs(runs::Arguments),
     /// Show what goes over a link of a running bridge, byte by byte
     Trace(trace::Arguments),
 }
@@ -112,6 +115,7 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Sim(command) => command.run(&library()),
         Command::Server(command) => command.run(),
         Command::Status(command) => command.run(),
+        Command::Runs(command) => command.run(&library()),
         Command::Trace(command) => command.run(),
     }
 }

@@ -26,7 +26,7 @@ use crate::profile::Device;
 use crate::profile::Profile;
 
 pub use name::NameTemplate;
-pub use resolve::{load, read};
+pub use resolve::{load, read, usual_data_dir};
 pub use secret::{Environment, KeyError, KeySource, process_environment};
 
 /// A lab's file, and what is odd about it.

@@ -82,6 +82,7 @@ mod error;
 mod file;
 mod group;
 mod handle;
+mod inspect;
 mod keeper;
 mod mend;
 mod offset;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+pub use super::inspect::{ChunkHead, Fate, Placed};
 use super::rows::{self, ChunkRow, Head};
 use super::{Axis, Error, counts, offset, queue, schema};
 use crate::model::{
@@ -17,9 +18,9 @@ use crate::model::{
 /// Keep it no longer than needed: while it is open, the writer's log can't be started over and grows.
 #[derive(Debug)]
 pub struct RunFile {
-    path: PathBuf,
-    connection: Connection,
-    head: Head,
+    pub(super) path: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) head: Head,
 }
 
 /// What a run is.
@@ -84,6 +85,17 @@ pub enum ChunkState {
     Confirmed,
     /// The platform has nothing of it.
     Rejected,
+}
+
+impl ChunkState {
+    pub(super) fn of(state: rows::ChunkState) -> Self {
+        match state {
+            rows::ChunkState::Sealed => Self::Sealed,
+            rows::ChunkState::Frozen => Self::Frozen,
+            rows::ChunkState::Confirmed => Self::Confirmed,
+            rows::ChunkState::Rejected => Self::Rejected,
+        }
+    }
 }
 
 /// A sealed chunk.
@@ -244,12 +256,7 @@ impl RunFile {
         Ok(StoredChunk {
             seq: row.seq,
             session: row.session,
-            state: match row.state {
-                rows::ChunkState::Sealed => ChunkState::Sealed,
-                rows::ChunkState::Frozen => ChunkState::Frozen,
-                rows::ChunkState::Confirmed => ChunkState::Confirmed,
-                rows::ChunkState::Rejected => ChunkState::Rejected,
-            },
+            state: ChunkState::of(row.state),
             ticks,
             points: row.points,
             sent,

@@ -10,7 +10,7 @@ use crate::model::host_of;
 use crate::model::is_loopback;
 
 use super::super::file::{FillWord, KeyFile, ModeWord, StartWord};
-use super::super::secret::KeySource;
+use super::super::secret::{Environment, KeySource};
 use super::super::{
     Align, AlignMode, Dashboard, Fill, InstrumentConfig, MOST_POINTS, NameTemplate, Platform, Storage, Stream,
     USUAL_NAME, USUAL_POINTS,
@@ -46,17 +46,22 @@ pub(super) const USUAL_GRACE: Duration = Duration::from_secs(20);
 const KEY_HELP: &str =
     "{ env = \"AS_API_KEY\" }, { file = \"/etc/mbe-bridge/api-key\" } or { credential = \"atomscale\" }";
 
+/// Where runs are kept if the lab's file does not say: under systemd its state directory, else `$XDG_STATE_HOME/mbe-bridge`.
+pub fn usual_data_dir(environment: Environment<'_>) -> PathBuf {
+    let variable = |name| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("STATE_DIRECTORY")
+        .or_else(|| variable("XDG_STATE_HOME").map(|home| home.join("mbe-bridge")))
+        .or_else(|| variable("HOME").map(|home| home.join(".local/state/mbe-bridge")))
+        .unwrap_or_else(|| PathBuf::from("/var/lib/mbe-bridge"))
+}
+
 impl Resolver<'_> {
-    /// Under systemd its state directory, else `$XDG_STATE_HOME/mbe-bridge`.
+    /// As the file says, or the usual folder.
     pub(super) fn data_dir(&self) -> PathBuf {
         if let Some(given) = &self.document.value.data_dir {
             return self.path(given.get_ref());
         }
-        let variable = |name| (self.environment)(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        variable("STATE_DIRECTORY")
-            .or_else(|| variable("XDG_STATE_HOME").map(|home| home.join("mbe-bridge")))
-            .or_else(|| variable("HOME").map(|home| home.join(".local/state/mbe-bridge")))
-            .unwrap_or_else(|| PathBuf::from("/var/lib/mbe-bridge"))
+        usual_data_dir(self.environment)
     }
 
     pub(super) fn platform(&mut self) -> Option<Platform> {
