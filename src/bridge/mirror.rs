@@ -94,8 +94,17 @@ fn account(totals: &runs::RunTotals) -> RunAccount {
         queued_chunks: totals.queued_chunks,
         oldest_queued: totals.oldest_queued,
         stream: totals.stream.clone(),
-        disagreements: Vec::new(),
+        disagreements: totals.disagreements.iter().map(disagreement).collect(),
     }
+}
+
+fn disagreement(of: &runs::Disagreement) -> String {
+    let under_way =
+        if of.unconfirmed > 0 { format!(" (and {} may be under way)", of.unconfirmed) } else { String::new() };
+    let runs::Disagreement { data_id, channel, said, confirmed, .. } = of;
+    format!(
+        "{channel} on stream {data_id}: the platform says to hold {said} points, {confirmed} are confirmed{under_way}"
+    )
 }
 
 fn platform_live(status: &upload::Status, time: TimeBase) -> PlatformLive {

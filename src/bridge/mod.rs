@@ -4,6 +4,7 @@
 //! Start: run store, board, flow, links; then the run, as soon as the disk takes it, and what needs the network. Stop: links first, then
 //! the flow closes its last ticks, the run is sealed, the uploader drains, and the store closes last.
 
+mod actions;
 mod flow;
 mod host_clock;
 mod links;
@@ -29,6 +30,7 @@ use crate::config::AlignMode;
 use crate::config::Config;
 use crate::config::Fill;
 use crate::config::process_environment;
+use crate::live::Actions;
 use crate::live::Board;
 use crate::live::Taps;
 use crate::model::{Counts, RunId, StreamSpec, TimeBase, with_causes};
@@ -127,7 +129,8 @@ impl Bridge {
         let threads = links::start(&config, time, traces.taps(), &reports, &stop_links)?;
         drop(reports);
 
-        let web = bind_dashboard(&config, &board, traces.taps()).await;
+        let actions = Arc::new(actions::RunActions(runs.clone()));
+        let web = bind_dashboard(&config, &board, traces.taps(), actions).await;
         let address = web.as_ref().map(web::Web::address);
         if let Some(web) = web {
             tracing::info!(url = %format_args!("http://{}/", web.address()), "dashboard");
@@ -243,7 +246,12 @@ impl Bridge {
 }
 
 /// The dashboard, if it is wanted and can be had: data matters more than looking at it.
-async fn bind_dashboard(config: &Config, board: &Arc<Board>, taps: &Arc<Taps>) -> Option<web::Web> {
+async fn bind_dashboard(
+    config: &Config,
+    board: &Arc<Board>,
+    taps: &Arc<Taps>,
+    actions: Arc<dyn Actions>,
+) -> Option<web::Web> {
     let dashboard = config.dashboard.as_ref()?;
     let token = match dashboard.token.as_ref().map(|source| source.read(&process_environment)).transpose() {
         Ok(token) => token,
@@ -253,7 +261,7 @@ async fn bind_dashboard(config: &Config, board: &Arc<Board>, taps: &Arc<Taps>) -
         }
     };
     let settings = web::Settings { listen: dashboard.listen, token };
-    match web::Web::bind(settings, Arc::clone(board), Arc::clone(taps)).await {
+    match web::Web::bind(settings, Arc::clone(board), Arc::clone(taps), actions).await {
         Ok(web) => Some(web),
         Err(error) => {
             tracing::error!(error = %with_causes(&error), "there is no dashboard; set `listen` in [dashboard] to another address");

@@ -4,6 +4,7 @@
 //! present and a short past only; what has to last is in the run file. Nothing here waits for a reader.
 
 mod accounts;
+mod actions;
 mod board;
 mod host;
 mod number;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use crate::model::{Channel, ChannelIndex, ClockReading, Counts, Finite, Outcome, Reason, RunId, Stamp};
 
 pub use accounts::{Begun, PointsLive, RunAccount, SetAside, StoreLive};
+pub use actions::{Actions, NotDone};
 pub use board::{Board, HeardNote, PollNote};
 pub use host::{ClockSteps, DiskLive};
 pub use number::number;

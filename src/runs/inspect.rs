@@ -29,10 +29,25 @@ pub struct ChunkHead {
     pub points: Vec<u64>,
     /// Where it is or was sent to, once frozen.
     pub placed: Option<Placed>,
+    /// The last stamp that it is or was sent with, in reference UTC.
+    pub last_utc: Option<Stamp>,
+    /// Channels that were sent again apart from the others; none if there are no such.
+    pub only: Option<Vec<usize>>,
     /// Attempts that failed.
     pub attempts: u64,
     /// What the last failed attempt said.
     pub last_error: Option<String>,
+}
+
+/// Where the other channels are of a chunk that was sent again in part on another stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parted {
+    /// The chunk.
+    pub seq: u64,
+    /// These channels.
+    pub channels: Vec<usize>,
+    /// Where they are.
+    pub placed: Placed,
 }
 
 /// What has become of the points of a channel of a chunk.
@@ -57,8 +72,6 @@ pub struct Placed {
     pub offset_nanos: i64,
     /// All stamps come after this one; none for the first chunk, and after a step of the clock.
     pub floor: Option<Stamp>,
-    /// The last stamp, in reference UTC.
-    pub last_utc: Stamp,
 }
 
 impl Placed {
@@ -71,13 +84,18 @@ impl Placed {
 
 impl ChunkHead {
     /// What has become of the points of a channel. `refused`: the file says that the platform refused this channel.
-    pub fn fate(&self, refused: bool) -> Fate {
+    pub fn fate(&self, channel: usize, refused: bool) -> Fate {
         match self.state {
-            ChunkState::Sealed | ChunkState::Frozen => Fate::Queued,
+            ChunkState::Sealed | ChunkState::Frozen if self.holds(channel) => Fate::Queued,
             ChunkState::Rejected => Fate::Rejected,
-            ChunkState::Confirmed if refused => Fate::Rejected,
-            ChunkState::Confirmed => Fate::Uploaded,
+            _ if refused => Fate::Rejected,
+            _ => Fate::Uploaded,
         }
+    }
+
+    /// Whether what is said of the chunk is said of this channel, too: it is not one of those whose others were sent again.
+    pub fn holds(&self, channel: usize) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&channel))
     }
 
     fn of(row: ChunkRow) -> Self {
@@ -94,8 +112,9 @@ impl ChunkHead {
                 index: frozen.index,
                 offset_nanos: frozen.placing.offset_nanos,
                 floor: frozen.placing.floor,
-                last_utc: frozen.last_utc,
             }),
+            last_utc: row.frozen.map(|frozen| frozen.last_utc),
+            only: row.only,
             attempts: row.attempts,
             last_error: row.last_error,
         }
@@ -144,7 +163,7 @@ impl RunFile {
         let refused: HashSet<(u64, usize)> = refused.iter().map(|refusal| (refusal.seq, refusal.channel)).collect();
         self.each_head(|head| {
             for (channel, (target, count)) in points.iter_mut().zip(&head.points).enumerate() {
-                match head.fate(refused.contains(&(head.seq, channel))) {
+                match head.fate(channel, refused.contains(&(head.seq, channel))) {
                     Fate::Queued => target.queued += count,
                     Fate::Rejected => target.rejected += count,
                     Fate::Uploaded => target.uploaded += count,
@@ -174,17 +193,22 @@ impl RunFile {
         Ok(found().map_err(Error::read(&self.path))?.into_iter().filter_map(|seq| u64::try_from(seq).ok()).collect())
     }
 
-    /// Streams with the number of the chunk that has index 0 on them, where the file says.
-    pub fn bases(&self) -> Result<Vec<(i64, i64)>, Error> {
-        let has_bases = self.connection.prepare("SELECT base FROM streams LIMIT 1").is_ok();
-        if !has_bases {
-            return Ok(Vec::new());
-        }
-        let found = || {
-            let mut statement = self.connection.prepare("SELECT number, base FROM streams WHERE base IS NOT NULL")?;
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<Vec<_>, _>>()
-        };
-        found().map_err(Error::read(&self.path))
+    /// Where the other channels are of chunks that were sent again in part on another stream.
+    pub fn parted(&self) -> Result<Vec<Parted>, Error> {
+        let rows = rows::resent(&self.connection, &self.path)?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Parted {
+                seq: row.seq,
+                channels: row.channels,
+                placed: Placed {
+                    stream: row.stream,
+                    index: row.index,
+                    offset_nanos: row.placing.offset_nanos,
+                    floor: row.placing.floor,
+                },
+            })
+            .collect())
     }
 
     /// Whether the table of bodies holds this chunk.

@@ -327,7 +327,7 @@ impl Run {
             self.note_parted(&row)?;
         }
         self.file.wait_again(seq, row.only.as_deref(), stays)?;
-        self.waiting.insert(seq, Waiting { frozen: stays });
+        self.waiting.insert(seq, Waiting { frozen: stays, written: row.written });
         let mut again = 0;
         for channel in channels {
             let points = row.points.get(*channel).copied().unwrap_or(0);

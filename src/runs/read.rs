@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-pub use super::inspect::{ChunkHead, Fate, Placed};
+pub use super::inspect::{ChunkHead, Fate, Parted, Placed};
 use super::rows::{self, ChunkRow, Head};
 use super::{Axis, Error, counts, offset, queue, schema};
 use crate::model::{

@@ -1,12 +1,13 @@
 //! The bridge's own HTTP: what a browser, a script or a watchdog on the box can ask.
 //!
-//! It reads the [`Board`] and the [`Taps`] and changes nothing. It answers on loopback unless the lab says otherwise,
+//! It reads the [`Board`] and the [`Taps`]; what it is asked to do it hands to [`Actions`]. It answers on loopback unless the lab says otherwise,
 //! and refuses requests whose `Host` or `Origin` is not its own, so that no web page elsewhere can read the lab's data
 //! through a visitor's browser.
 
 mod guard;
 mod metrics;
 mod page;
+mod runs;
 mod status;
 mod trace;
 
@@ -18,12 +19,12 @@ use axum::Router;
 use axum::extract::{FromRef, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::live::{Board, Taps};
+use crate::live::{Actions, Board, Taps};
 
 /// Readings older than this are no flow of data: the slowest gauges are asked every few seconds.
 const FLOW: Duration = Duration::from_secs(15);
@@ -61,6 +62,7 @@ pub struct Web {
 struct Sources {
     board: Arc<Board>,
     taps: Arc<Taps>,
+    actions: Arc<dyn Actions>,
     closing: CancellationToken,
 }
 
@@ -70,19 +72,31 @@ impl FromRef<Sources> for Arc<Board> {
     }
 }
 
+impl FromRef<Sources> for Arc<dyn Actions> {
+    fn from_ref(sources: &Sources) -> Self {
+        Self::clone(&sources.actions)
+    }
+}
+
 impl Web {
     /// Binds the address.
-    pub async fn bind(settings: Settings, board: Arc<Board>, taps: Arc<Taps>) -> Result<Self, Error> {
+    pub async fn bind(
+        settings: Settings,
+        board: Arc<Board>,
+        taps: Arc<Taps>,
+        actions: Arc<dyn Actions>,
+    ) -> Result<Self, Error> {
         let failed = |source| Error { listen: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let closing = CancellationToken::new();
-        let sources = Sources { board, taps, closing: closing.clone() };
+        let sources = Sources { board, taps, actions, closing: closing.clone() };
         let guard = guard::Guard::new(address, settings.token.clone());
         let router = Router::new()
             .route("/", get(page))
             .route("/api/status", get(api_status))
             .route("/api/trace", get(trace::stream))
+            .route("/api/runs/resend", post(runs::resend))
             .route("/metrics", get(metrics))
             .route("/healthz", get(healthz))
             .layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::check))

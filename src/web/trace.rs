@@ -52,10 +52,21 @@ mod tests {
 
     use tokio_util::sync::CancellationToken;
 
-    use crate::live::{Board, Taps};
-    use crate::model::{TimeBase, TraceHead, TraceLine, Traced};
+    use crate::live::{Actions, Board, NotDone, Taps};
+    use crate::model::{RunId, TimeBase, TraceHead, TraceLine, Traced};
 
     use super::super::{Settings, Web};
+
+    /// Nobody asks for anything here.
+    #[derive(Debug)]
+    struct Nothing;
+
+    #[async_trait::async_trait]
+    impl Actions for Nothing {
+        async fn resend(&self, run: &RunId, _: Option<u64>) -> Result<u64, NotDone> {
+            Err(NotDone::Unknown(run.to_string()))
+        }
+    }
 
     struct Serving {
         taps: Arc<Taps>,
@@ -70,7 +81,8 @@ mod tests {
         let taps = Arc::new(Taps::new(time, [("pyro".into(), "a pty".to_owned())]));
         let board = Arc::new(Board::new(time, Vec::new(), Vec::new(), Vec::new()));
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let web = Web::bind(Settings { listen, token: None }, board, Arc::clone(&taps)).await.unwrap();
+        let web =
+            Web::bind(Settings { listen, token: None }, board, Arc::clone(&taps), Arc::new(Nothing)).await.unwrap();
         let url = format!("http://{}/api/trace", web.address());
         let stop = CancellationToken::new();
         let served = tokio::spawn(web.serve(stop.clone()));

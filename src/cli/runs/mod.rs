@@ -5,6 +5,7 @@
 mod account;
 mod list;
 mod place;
+mod resend;
 mod show;
 mod verify;
 
@@ -33,6 +34,8 @@ enum Command {
     Show(show::Arguments),
     /// Hold a run file against itself, and against the platform
     Verify(verify::Arguments),
+    /// Send again what the platform refused
+    Resend(resend::Arguments),
 }
 
 impl Arguments {
@@ -41,6 +44,7 @@ impl Arguments {
         match self.command {
             None | Some(Command::List) => list::run(&self.place.data_dir(library)?, json),
             Some(Command::Show(command)) => command.run(&self.place, library, json),
+            Some(Command::Resend(command)) => command.run(&self.place, library, json),
             Some(Command::Verify(command)) => command.run(&self.place, library, json),
         }
     }

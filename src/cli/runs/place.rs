@@ -41,10 +41,18 @@ impl Place {
     /// The file of a run: a path, the name of a run or the beginning of one, or none for the newest.
     pub(super) fn file(&self, run: Option<&str>, library: &Library) -> Result<PathBuf, Failure> {
         if let Some(path) = run.map(Path::new).filter(|path| path.is_file()) {
+            // Whatever the folder is, and be there none.
             return Ok(path.to_owned());
         }
-        let data_dir = self.data_dir(library)?;
-        let files = run_files(&data_dir)?;
+        self.file_in(&self.data_dir(library)?, run)
+    }
+
+    /// The same in this folder.
+    pub(super) fn file_in(&self, data_dir: &Path, run: Option<&str>) -> Result<PathBuf, Failure> {
+        if let Some(path) = run.map(Path::new).filter(|path| path.is_file()) {
+            return Ok(path.to_owned());
+        }
+        let files = run_files(data_dir)?;
         let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let usage = |text: String| Failure::new(Exit::Usage, anyhow::anyhow!(text));
         let Some(wanted) = run else {

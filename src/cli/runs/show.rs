@@ -16,7 +16,7 @@ use crate::cli::table::Table;
 use crate::model::{ClockSource, SessionId, Stamp};
 use crate::profile::Library;
 use crate::runs;
-use crate::runs::read::{ChunkState, RunFile};
+use crate::runs::read::{ChunkState, Fate, RunFile};
 
 /// What is listed one by one; beyond it is counted only.
 const MOST_LISTED: usize = 100;
@@ -433,6 +433,7 @@ impl Chunks {
         let refusals = file.refusals()?;
         let refused: std::collections::HashSet<(u64, usize)> =
             refusals.iter().map(|refusal| (refusal.seq, refusal.channel)).collect();
+        let parted = file.parted()?;
         let mut chunks = Self::default();
         file.each_head(|head| {
             let word = match head.state {
@@ -443,14 +444,18 @@ impl Chunks {
             };
             *chunks.by_state.entry(word).or_default() += 1;
             chunks.attempts += head.attempts;
-            if let Some(placed) = head.placed {
-                let of_stream = chunks.by_stream.entry(placed.stream).or_default();
-                of_stream.0 += 1;
-                if head.state == ChunkState::Confirmed {
-                    let points = head.points.iter().enumerate();
-                    let taken = points.filter(|(channel, _)| !refused.contains(&(head.seq, *channel)));
-                    of_stream.1 += taken.map(|(_, points)| points).sum::<u64>();
+            let elsewhere = parted.iter().filter(|parted| parted.seq == head.seq);
+            for (channel, points) in head.points.iter().enumerate().filter(|(_, points)| **points > 0) {
+                let apart = (!head.holds(channel)).then(|| elsewhere.clone().find(|of| of.channels.contains(&channel)));
+                let stream = apart.flatten().map(|of| of.placed).or(head.placed).map(|placed| placed.stream);
+                let confirmed = head.fate(channel, refused.contains(&(head.seq, channel))) == Fate::Uploaded;
+                if let Some(stream) = stream {
+                    let of_stream = chunks.by_stream.entry(stream).or_default();
+                    of_stream.1 += if confirmed { *points } else { 0 };
                 }
+            }
+            if let Some(placed) = head.placed {
+                chunks.by_stream.entry(placed.stream).or_default().0 += 1;
             }
             if let Some(words) = head.last_error
                 && chunks.last_errors.len() < MOST_LISTED

@@ -26,7 +26,6 @@ pub(super) fn check(file: &RunFile, quick: bool, findings: &mut Findings) -> Res
     let mut check = Check {
         sessions: file.sessions()?,
         streams: file.streams()?,
-        bases: file.bases()?.into_iter().collect(),
         refused: refusals.iter().map(|refusal| (refusal.seq, refusal.channel)).collect(),
         points: vec![Points::default(); info.channels.len()],
         marked: vec![(0, 0); info.channels.len()],
@@ -62,8 +61,6 @@ struct Check<'a> {
     info: Info,
     sessions: Vec<Session>,
     streams: Vec<Stream>,
-    /// By stream, where the file says.
-    bases: BTreeMap<i64, i64>,
     refused: HashSet<(u64, usize)>,
     /// As the rows say.
     points: Vec<Points>,
@@ -134,7 +131,7 @@ impl Check<'_> {
                 let what = format!("{points} points, but a slice of the stream holds {widest}");
                 self.add(head, Some(channel), what, BRIDGE);
             }
-            let fate = head.fate(self.refused.contains(&(head.seq, channel)));
+            let fate = head.fate(channel, self.refused.contains(&(head.seq, channel)));
             if let Some(target) = self.points.get_mut(channel) {
                 match fate {
                     Fate::Queued => target.queued += points,
@@ -202,8 +199,9 @@ impl Check<'_> {
             let what = format!("it has index {} of stream {}, as chunk {other} has", placed.index, placed.stream);
             self.add(head, None, what, BRIDGE);
         }
-        if let Some(base) = self.bases.get(&placed.stream) {
-            let due = i128::from(head.seq) - i128::from(*base);
+        let base = self.streams.iter().find(|stream| stream.record.number == placed.stream).and_then(|of| of.base);
+        if let Some(base) = base {
+            let due = i128::from(head.seq) - i128::from(base);
             if i128::from(placed.index) != due {
                 let what = format!("it has index {} of stream {}, and should have {due}", placed.index, placed.stream);
                 self.add(head, None, what, BRIDGE);
@@ -249,11 +247,15 @@ impl Check<'_> {
     fn stamps(&mut self, head: &ChunkHead, ticks: &[Tick]) {
         let Some(placed) = head.placed else { return };
         let stamps = placed.stamps(ticks);
-        if stamps.last().is_some_and(|last| *last != placed.last_utc) {
+        if stamps.last().copied() != head.last_utc {
             self.add(head, None, "its last stamp is not the one that its row says", COPY);
         }
         if !stamps.windows(2).all(|pair| matches!(pair, [a, b] if a < b)) {
             self.add(head, None, "its stamps are out of order", BRIDGE);
+        }
+        if head.only.is_some() {
+            // Sent again later, to its old place between the others or on a stream of its own.
+            return;
         }
         let before = self.stamped.get(&placed.stream).copied();
         if let (Some(first), Some(before)) = (stamps.first(), before)

@@ -21,9 +21,9 @@ use crate::cli::report::{Exit, Failure, OrExit as _};
 use crate::cli::runs::account::shown;
 use crate::config::Config;
 use crate::config::process_environment;
-use crate::model::{RunState, Stamp, StreamState};
+use crate::model::{RunState, Stamp, StreamState, Tick};
 use crate::runs;
-use crate::runs::read::{ChunkHead, Fate, RunFile, Stream};
+use crate::runs::read::{ChunkHead, Fate, Parted, Placed, RunFile, Stream};
 
 /// Points that are compared together, unless one channel has more. 2 million take some 100 MiB.
 const GROUP: usize = 2_000_000;
@@ -116,6 +116,7 @@ struct Comparing {
     /// Of the channels of the run, by place.
     names: Vec<String>,
     refused: HashSet<(u64, usize)>,
+    parted: Vec<Parted>,
     /// Newer points than this are not in this view of the file yet, if the run goes on.
     newest_ms: Option<i64>,
     group: Vec<(usize, StoredSeries)>,
@@ -130,7 +131,7 @@ impl Comparing {
         let info = file.info();
         let refusals = file.refusals()?;
         let mut newest = None;
-        file.each_head(|head| newest = head.placed.map(|placed| placed.last_utc).max(newest))?;
+        file.each_head(|head| newest = head.last_utc.max(newest))?;
         let goes_on = info.state != RunState::Done && stream.record.state == StreamState::Open;
         Ok(Self {
             path: path.to_owned(),
@@ -138,6 +139,7 @@ impl Comparing {
             names: info.channels.iter().map(|channel| channel.name.to_string()).collect(),
             refused: refusals.iter().map(|refusal| (refusal.seq, refusal.channel)).collect(),
             newest_ms: goes_on.then(|| newest.map_or(i64::MIN, milliseconds)),
+            parted: file.parted()?,
             group: Vec::new(),
             seen: HashSet::new(),
             all,
@@ -176,10 +178,10 @@ impl Comparing {
     /// The platform does not have the stream.
     fn gone(&mut self, words: &str) {
         let mut confirmed = 0;
-        let counted = self
-            .each_point(&|head| head.placed.is_some_and(|p| p.stream == self.stream.record.number), &mut |_, point| {
-                confirmed += u64::from(point.confirmed)
-            });
+        let number = self.stream.record.number;
+        let counted = self.each_point(&|stream| stream == Some(number), &mut |_, point| {
+            confirmed += u64::from(point.confirmed);
+        });
         self.failure = counted.err();
         let id = &self.stream.record.data_id;
         if confirmed > 0 {
@@ -197,14 +199,11 @@ impl Comparing {
         let mut expected: BTreeMap<usize, Vec<Expected>> =
             group.iter().map(|(channel, _)| (*channel, Vec::new())).collect();
         let number = self.stream.record.number;
-        let read = self.each_point(
-            &|head| head.placed.is_some_and(|placed| placed.stream == number),
-            &mut |channel, point| {
-                if let Some(of_channel) = expected.get_mut(&channel) {
-                    of_channel.push(point);
-                }
-            },
-        );
+        let read = self.each_point(&|stream| stream == Some(number), &mut |channel, point| {
+            if let Some(of_channel) = expected.get_mut(&channel) {
+                of_channel.push(point);
+            }
+        });
         if let Err(error) = read {
             self.failure = Some(error);
             return;
@@ -226,12 +225,11 @@ impl Comparing {
     fn leave_out_those_elsewhere(&mut self, channel: usize, difference: &mut Difference) {
         let number = self.stream.record.number;
         let mut elsewhere: HashMap<u64, Vec<i64>> = HashMap::new();
-        let read =
-            self.each_point(&|head| head.placed.is_none_or(|placed| placed.stream != number), &mut |of, point| {
-                if of == channel {
-                    elsewhere.entry(point.value.to_bits()).or_default().push(point.at_ms);
-                }
-            });
+        let read = self.each_point(&|stream| stream != Some(number), &mut |of, point| {
+            if of == channel {
+                elsewhere.entry(point.value.to_bits()).or_default().push(point.at_ms);
+            }
+        });
         if let Err(error) = read {
             self.failure = Some(error);
             return;
@@ -292,11 +290,11 @@ impl Comparing {
         }
     }
 
-    /// Every point of the chunks that `wanted` picks. A chunk whose body can't be read is left out: the check of the file
-    /// itself has told of it.
+    /// Every point that is on a stream that `wanted` picks; none is of those that were never sent. A chunk whose body can't be
+    /// read is left out: the check of the file itself has told of it.
     fn each_point(
         &self,
-        wanted: &dyn Fn(&ChunkHead) -> bool,
+        wanted: &dyn Fn(Option<i64>) -> bool,
         take: &mut dyn FnMut(usize, Expected),
     ) -> Result<(), runs::Error> {
         let mut from = 0;
@@ -304,7 +302,11 @@ impl Comparing {
             let page = self.file.heads(from, PAGE)?;
             let Some(last) = page.last() else { return Ok(()) };
             from = last.seq + 1;
-            for head in page.iter().filter(|head| wanted(head)) {
+            for head in &page {
+                let places = Places::of(head, &self.parted);
+                if !places.streams().any(wanted) {
+                    continue;
+                }
                 let ticks = match self.file.ticks(head.seq) {
                     Ok(ticks) => ticks,
                     Err(error) if error.is_damage() => {
@@ -313,21 +315,57 @@ impl Comparing {
                     }
                     Err(error) => return Err(error),
                 };
-                let stamps = match &head.placed {
-                    Some(placed) => placed.stamps(&ticks),
-                    None => ticks.iter().map(|tick| tick.at).collect(),
-                };
-                for (tick, stamp) in ticks.iter().zip(stamps) {
-                    for point in &tick.points {
-                        let refused = self.refused.contains(&(head.seq, point.channel.0));
-                        let confirmed = head.fate(refused) == Fate::Uploaded;
-                        let at_ms = milliseconds(stamp);
-                        let value = point.value.get();
-                        take(point.channel.0, Expected { chunk: head.seq, at_ms, value, confirmed });
+                for (placed, channels) in &places.0 {
+                    if wanted(placed.map(|placed| placed.stream)) {
+                        self.points_at(head, &ticks, *placed, channels, take);
                     }
                 }
             }
         }
+    }
+
+    fn points_at(
+        &self,
+        head: &ChunkHead,
+        ticks: &[Tick],
+        placed: Option<Placed>,
+        channels: &[usize],
+        take: &mut dyn FnMut(usize, Expected),
+    ) {
+        let stamps = match placed {
+            Some(placed) => placed.stamps(ticks),
+            None => ticks.iter().map(|tick| tick.at).collect(),
+        };
+        for (tick, stamp) in ticks.iter().zip(stamps) {
+            for point in tick.points.iter().filter(|point| channels.contains(&point.channel.0)) {
+                let channel = point.channel.0;
+                let refused = self.refused.contains(&(head.seq, channel));
+                let confirmed = head.fate(channel, refused) == Fate::Uploaded;
+                let (at_ms, value) = (milliseconds(stamp), point.value.get());
+                take(channel, Expected { chunk: head.seq, at_ms, value, confirmed });
+            }
+        }
+    }
+}
+
+/// Where the channels of a chunk are: most are where the chunk is; those whose others were sent again on another stream are not.
+struct Places(Vec<(Option<Placed>, Vec<usize>)>);
+
+impl Places {
+    fn of(head: &ChunkHead, parted: &[Parted]) -> Self {
+        let apart: Vec<&Parted> = parted.iter().filter(|parted| parted.seq == head.seq).collect();
+        let is_apart = |channel: usize| !head.holds(channel) && apart.iter().any(|of| of.channels.contains(&channel));
+        let together = (0..head.points.len()).filter(|channel| !is_apart(*channel)).collect();
+        let mut places = vec![(head.placed, together)];
+        for of in &apart {
+            let channels = of.channels.iter().copied().filter(|channel| is_apart(*channel)).collect();
+            places.push((Some(of.placed), channels));
+        }
+        Self(places)
+    }
+
+    fn streams(&self) -> impl Iterator<Item = Option<i64>> {
+        self.0.iter().map(|(placed, _)| placed.map(|placed| placed.stream))
     }
 }
 
