@@ -52,3 +52,54 @@ pub(super) async fn resend(
         Err(NotDone::Failed(why)) => refuse(StatusCode::CONFLICT, why),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use secrecy::SecretString;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::{Settings, Web};
+    use super::*;
+    use crate::live::{Board, Taps};
+    use crate::model::TimeBase;
+
+    /// Has ten points for everybody.
+    #[derive(Debug)]
+    struct Ten;
+
+    #[async_trait::async_trait]
+    impl Actions for Ten {
+        async fn resend(&self, _: &RunId, chunk: Option<u64>) -> Result<u64, NotDone> {
+            if chunk == Some(9) { Err(NotDone::Failed("the disk is full".to_owned())) } else { Ok(10) }
+        }
+    }
+
+    #[tokio::test]
+    async fn where_a_token_is_set_nobody_resends_without_it() {
+        let time = TimeBase::start();
+        let board = Arc::new(Board::new(time, Vec::new(), Vec::new(), Vec::new()));
+        let settings =
+            Settings { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), token: Some(SecretString::from("s3cret")) };
+        let taps = Arc::new(Taps::new(time, std::iter::empty()));
+        let web = Web::bind(settings, board, taps, Arc::new(Ten)).await.unwrap();
+        let (url, stop) = (format!("http://{}/api/runs/resend", web.address()), CancellationToken::new());
+        let served = tokio::spawn(web.serve(stop.clone()));
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let post = |body: &str| client.post(&url).header("content-type", "application/json").body(body.to_owned());
+        let wish = r#"{"run": "r"}"#;
+        assert_eq!(post(wish).send().await.unwrap().status(), 401);
+        assert_eq!(post(wish).bearer_auth("s3creT").send().await.unwrap().status(), 401);
+        let done = post(wish).bearer_auth("s3cret").send().await.unwrap();
+        assert_eq!(done.text().await.unwrap(), r#"{"run":"r","points":10}"#);
+        let failed = post(r#"{"run": "r", "chunk": 9}"#).bearer_auth("s3cret").send().await.unwrap();
+        assert_eq!(
+            (failed.status().as_u16(), failed.text().await.unwrap()),
+            (409, r#"{"error":"the disk is full"}"#.to_owned())
+        );
+        stop.cancel();
+        served.await.unwrap();
+    }
+}

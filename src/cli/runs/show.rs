@@ -380,10 +380,8 @@ impl Sheet {
         }
         say_rest(self.refusals_in_all, self.refusals.len());
         if self.attempts_failed > 0 {
-            print(format_args!(
-                "\nattempts that failed ({}); of chunks that wait, the last said",
-                self.attempts_failed
-            ));
+            let last = if self.last_errors.is_empty() { "" } else { "; of chunks that wait, the last said" };
+            print(format_args!("\nattempts that failed ({}){last}", self.attempts_failed));
             for error in &self.last_errors {
                 print(format_args!("  chunk {} ({} attempts): {}", error.chunk, error.attempts, error.words));
             }

@@ -32,6 +32,7 @@ mod outages_ended;
 mod outages_on_the_way;
 mod outages_passing;
 mod outages_refused;
+mod runs;
 mod trace;
 mod unasked;
 mod unplugged;

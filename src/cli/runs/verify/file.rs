@@ -92,9 +92,12 @@ impl Check<'_> {
 
     fn chunk(&mut self, file: &RunFile, head: &ChunkHead) {
         if head.seq > self.next {
-            let missing = if head.seq == self.next + 1 { "chunk" } else { "chunks" };
             let last = head.seq - 1;
-            let what = format!("{missing} {} to {last} of this run are missing", self.next);
+            let what = if last == self.next {
+                format!("chunk {last} of this run is missing")
+            } else {
+                format!("chunks {} to {last} of this run are missing", self.next)
+            };
             self.findings.add(None, None, what, COPY);
         }
         self.next = head.seq + 1;
