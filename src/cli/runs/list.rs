@@ -63,10 +63,13 @@ impl List {
             }
         }
         for path in damaged_files(data_dir)? {
-            let why = match RunFile::open(&path) {
+            let mut why = match RunFile::open(&path) {
                 Ok(file) => format!("set aside as damaged; it holds run {}", file.info().run),
                 Err(error) => format!("set aside as damaged: {}", with_causes(&error)),
             };
+            if let Some(run) = salvaged_from(&path).filter(|run| runs.iter().any(|known| known.run == *run)) {
+                why.push_str(&format!("; what was readable is in run {run}"));
+            }
             set_aside.push(SetAside::new(path, why));
         }
         runs.sort_by(|a, b| a.began.total_cmp(&b.began));
@@ -154,6 +157,12 @@ impl SetAside {
         let modified = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs_f64());
         Self { bytes: size(&path), modified, path, why }
     }
+}
+
+/// The run that is made of what is readable of a damaged file: `x.sqlite.damaged-2` becomes `x-s2`.
+fn salvaged_from(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    name.split_once(".sqlite.damaged-").map(|(stem, number)| format!("{stem}-s{number}"))
 }
 
 /// What exit code an unreadable run file makes.

@@ -5,6 +5,7 @@
 mod account;
 mod list;
 mod place;
+mod prune;
 mod resend;
 mod show;
 mod verify;
@@ -36,6 +37,8 @@ enum Command {
     Verify(verify::Arguments),
     /// Send again what the platform refused
     Resend(resend::Arguments),
+    /// Delete finished runs that the platform has whole and that are old, or in the way
+    Prune(prune::Arguments),
 }
 
 impl Arguments {
@@ -45,6 +48,7 @@ impl Arguments {
             None | Some(Command::List) => list::run(&self.place.data_dir(library)?, json),
             Some(Command::Show(command)) => command.run(&self.place, library, json),
             Some(Command::Resend(command)) => command.run(&self.place, library, json),
+            Some(Command::Prune(command)) => command.run(&self.place, library, json),
             Some(Command::Verify(command)) => command.run(&self.place, library, json),
         }
     }

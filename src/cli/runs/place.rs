@@ -29,13 +29,24 @@ impl Place {
         self.config.as_deref().map(|path| load(path, library)).transpose()
     }
 
+    /// The lab's configuration, which also says where the platform is.
+    pub(super) fn needed_config(&self, library: &Library) -> Result<Config, Failure> {
+        self.config(library)?.ok_or_else(|| {
+            let error = anyhow::anyhow!("nothing says which platform is meant, and where its key is");
+            Failure::new(Exit::Usage, error).hint("add `--config lab.toml`")
+        })
+    }
+
     /// The folder that holds `lock` and `runs/`.
     pub(super) fn data_dir(&self, library: &Library) -> Result<PathBuf, Failure> {
         if let Some(given) = &self.data_dir {
             return Ok(given.clone());
         }
-        let config = self.config(library)?;
-        Ok(config.map_or_else(|| config::usual_data_dir(&config::process_environment), |config| config.data_dir))
+        let Some(path) = &self.config else { return Ok(config::usual_data_dir(&config::process_environment)) };
+        // What is odd about the rest of the file does not matter here.
+        let loaded = config::load(path, library, &config::process_environment);
+        let loaded = loaded.map_err(|problems| Failure::new(Exit::Usage, anyhow::anyhow!("{problems}")))?;
+        Ok(loaded.config.data_dir)
     }
 
     /// The file of a run: a path, the name of a run or the beginning of one, or none for the newest.

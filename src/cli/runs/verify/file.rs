@@ -35,6 +35,7 @@ pub(super) fn check(file: &RunFile, quick: bool, findings: &mut Findings) -> Res
         indices: BTreeMap::new(),
         stamped: BTreeMap::new(),
         waiting: 0,
+        salvaged: file.events()?.iter().any(|event| event.kind == "salvaged"),
         findings,
     };
     loop {
@@ -76,6 +77,8 @@ struct Check<'a> {
     stamped: BTreeMap<i64, Stamp>,
     /// Chunks that wait for the platform.
     waiting: u64,
+    /// It was made of what was readable of a damaged file.
+    salvaged: bool,
     findings: &'a mut Findings,
 }
 
@@ -98,7 +101,11 @@ impl Check<'_> {
             } else {
                 format!("chunks {} to {last} of this run are missing", self.next)
             };
-            self.findings.add(None, None, what, COPY);
+            if self.salvaged {
+                self.findings.remarks.push(format!("{what}: this run was salvaged from a damaged file"));
+            } else {
+                self.findings.add(None, None, what, COPY);
+            }
         }
         self.next = head.seq + 1;
         self.findings.chunks += 1;
@@ -359,9 +366,6 @@ impl Check<'_> {
         let mut add = |what: String, cure| self.findings.add(None, None, what, cure);
         for (place, stream) in self.streams.iter().enumerate() {
             let number = stream.record.number;
-            if usize::try_from(number).ok() != Some(place + 1) {
-                add(format!("stream {number} is number {} of the file", place + 1), BRIDGE);
-            }
             let newest = place + 1 == self.streams.len();
             if stream.record.state == StreamState::Open && !newest {
                 add(format!("stream {number} is open, and a later one is there"), BRIDGE);

@@ -25,6 +25,9 @@ use crate::model::{RunState, Stamp, StreamState, Tick};
 use crate::runs;
 use crate::runs::read::{ChunkHead, Fate, Parted, Placed, RunFile, Stream};
 
+/// What stands for a stream's id where it was lost with a damaged file.
+const LOST: &str = "lost";
+
 /// Points that are compared together, unless one channel has more. 2 million take some 100 MiB.
 const GROUP: usize = 2_000_000;
 
@@ -80,6 +83,11 @@ impl Reader {
         let mut all = Findings::default();
         for stream in streams {
             let data_id = stream.record.data_id.clone();
+            if data_id == LOST {
+                let number = stream.record.number;
+                all.findings.remarks.push(format!("what stream {number} was is lost with a damaged run file"));
+                continue;
+            }
             let comparing = Comparing::new(path, &stream, std::mem::take(&mut all)).or_exit(Exit::Disk)?;
             let comparing = Arc::new(Mutex::new(comparing));
             let taking = Arc::clone(&comparing);
