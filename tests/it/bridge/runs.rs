@@ -240,7 +240,13 @@ async fn verify_says_what_is_wrong_with_chunk_and_channel() {
             Some(1),
             "points are said to be there",
         ),
-        ("UPDATE chunks SET offset_nanos = offset_nanos - 3000000000 WHERE seq = 2", Some(2), "its stamps begin"),
+        ("UPDATE chunks SET offset_nanos = offset_nanos - 3000000000 WHERE seq = 2", Some(2), "its last stamp is not"),
+        (
+            "UPDATE chunks SET offset_nanos = offset_nanos - 3000000000, last_utc = last_utc - 3000000000, \
+             floor_utc = floor_utc - 9000000000 WHERE seq = 2",
+            Some(2),
+            "its stamps begin",
+        ),
         ("UPDATE chunks SET state = 'sealed', stream = NULL WHERE seq = 1", None, "chunks wait for the platform"),
         ("UPDATE counts SET recorded = recorded + 1, read = read + 1 WHERE channel = 0", None, "recorded"),
         ("UPDATE counts SET late = late + 1 WHERE channel = 2", None, "accounted for"),
@@ -314,7 +320,8 @@ async fn what_the_platform_refused_is_sent_again_beside_the_bridge_and_without_o
     let (code, done) = runs_json(&lab, &["resend", &id, "--at", &address]).await;
     assert_eq!((code, &done["bridge_runs"]), (0, &json!(true)), "{done:#}");
     assert!(number(&done["points"]) >= 10);
-    let status = process.until("nothing is refused any more", |status| status["run"]["rejected"] == 0).await;
+    let is_sent = |status: &Value| status["run"]["rejected"] == 0 && status["run"]["queued_chunks"].as_u64() <= Some(1);
+    let status = process.until("what was refused is sent", is_sent).await;
     assert_adds_up(&status);
     // Once more, up to the end of the run.
     server.set_fault(TOO_LARGE.parse().unwrap());
