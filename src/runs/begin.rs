@@ -109,6 +109,7 @@ impl Keeper {
 
     fn record(&mut self, run: Run, session: SessionId, start: &RunStart) {
         self.recording = Some(Recording::new(&run, session, start.time, &self.settings));
+        self.newest = Some(run.head.id.clone());
         self.runs.insert(run.head.id.clone(), run);
         self.changed.notify_one();
     }

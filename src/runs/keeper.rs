@@ -53,10 +53,10 @@ pub(super) struct Keeper {
     /// When finished runs are next looked at.
     pub(super) prune_at: Instant,
     pub(super) pruned: Pruned,
-    /// Whether the platform has said what time it is.
-    pub(super) dated: bool,
     /// What the run was begun with.
     pub(super) start: Option<RunStart>,
+    /// The run that was begun last, also once it is done.
+    pub(super) newest: Option<RunId>,
     /// Runs that are not done.
     pub(super) runs: BTreeMap<RunId, Run>,
     pub(super) recording: Option<Recording>,
@@ -97,8 +97,8 @@ impl Keeper {
             look_at: now,
             prune_at: now,
             pruned: Pruned::default(),
-            dated: false,
             start: None,
+            newest: None,
             runs: found.runs.into_iter().map(|run| (run.head.id.clone(), run)).collect(),
             recording: None,
             unfinished: None,
@@ -218,7 +218,7 @@ impl Keeper {
                 self.answer_now(reply, Ok(pending));
             }
             Command::Clock(reading, reply) => {
-                if reading.source == ClockSource::Platform && !std::mem::replace(&mut self.dated, true) {
+                if reading.source == ClockSource::Platform && self.trusted_now().is_none() {
                     self.prune_at = Instant::now();
                 }
                 self.on_recording(reply, move |run, recording| run.record_clock(recording.0, reading))

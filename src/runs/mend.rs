@@ -19,8 +19,10 @@ use std::time::Instant;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use super::file::RunFile;
 use super::keeper::Keeper;
-use super::place::Astray;
+use super::place::{Astray, Place};
+use super::recording::Recording;
 use super::run::Run;
 use super::salvage::Damaged;
 use super::store;
@@ -113,6 +115,7 @@ impl Keeper {
         }
         let Some(lost) = self.runs.remove(&old) else { return Ok(()) };
         let deleted = lost.file.place.is_deleted(&lost.file.path);
+        self.carry_clock_over(&lost, &recording);
         if let Some(new) = &mut self.recording {
             // What was committed into a file that is there can still be salvaged from it; of a deleted file, memory has
             // the last ticks only.
@@ -131,6 +134,18 @@ impl Keeper {
         }
         self.listed = self.listed.iter().filter(|listed| listed.run != old).cloned().collect();
         Ok(())
+    }
+
+    /// The session is the same, and so is what is known of its clock: the next measurement may be minutes away.
+    fn carry_clock_over(&mut self, lost: &Run, from: &Recording) {
+        let known = lost.sessions.iter().find(|clock| clock.session == from.session).and_then(|clock| clock.reading);
+        let (Some(reading), Some(new)) = (known, &self.recording) else { return };
+        let Some(run) = self.runs.get_mut(&new.run) else { return };
+        let stored =
+            run.file.begin().and_then(|()| run.record_clock(new.session, reading)).and_then(|()| run.file.commit());
+        if stored.is_err() {
+            run.undo();
+        }
     }
 }
 
@@ -152,13 +167,12 @@ impl Run {
                 Ok("its log was written into it")
             }
             Astray::Replaced => {
-                let found = Self::open(&path)?;
-                if found.says_the_same(self) {
+                // With our log beside it, SQLite would take the one for the other's and write it into that.
+                if !self.file.place.has_log_at(&path) && self.peek()?.says_the_same(self) {
                     self.let_go();
-                    *self = found;
+                    *self = self.found_there()?;
                     return Ok("opened anew");
                 }
-                drop(found);
                 if !self.file.place.is_deleted(&path) {
                     return Err(gone());
                 }
@@ -200,6 +214,10 @@ impl Run {
         }
         let target = partial.to_string_lossy().into_owned();
         self.file.connection.execute("VACUUM INTO ?1", [target]).map_err(Error::write(&path))?;
+        // It has no log, and is not to be taken for a file that has lost one.
+        let copy = Connection::open(&partial).map_err(Error::open(&path))?;
+        copy.execute("UPDATE run SET tidy = 1", []).map_err(Error::write(&path))?;
+        drop(copy);
         File::options().write(true).open(&partial).and_then(|file| file.sync_all()).map_err(unusable)?;
         fs::rename(&partial, &restored).map_err(unusable)?;
         self.let_go();
@@ -214,8 +232,23 @@ impl Run {
         // SQLite must not have the old file open beside the new one: both would use the same names beside them.
         let nothing = Connection::open_in_memory().map_err(Error::open(&path))?;
         drop(std::mem::replace(&mut self.file.connection, nothing));
-        *self = Self::open(&path)?;
+        *self = self.found_there()?;
         Ok(())
+    }
+
+    /// What the file at its path says, without touching it.
+    fn peek(&self) -> Result<Self, Error> {
+        let path = &self.file.path;
+        let log = schema::beside(path, "-wal").metadata().is_ok_and(|log| log.len() > 0);
+        let connection = if log { schema::open_read_only(path)? } else { schema::open_immutable(path)? };
+        Self::load(RunFile { path: path.clone(), place: Place::of(path), connection })
+    }
+
+    /// The file that is at its path now, whichever that is.
+    fn found_there(&self) -> Result<Self, Error> {
+        let found = Self::load(self.file.open_again()?)?;
+        schema::mark_open(&found.file.connection, &found.file.path);
+        Ok(found)
     }
 
     /// Whatever is at the path when the connection is closed is not its own: it must not be cleared away with it.

@@ -61,6 +61,11 @@ impl Place {
         Ok(())
     }
 
+    /// Whether the log beside the path is that of this file.
+    pub(super) fn has_log_at(&self, path: &Path) -> bool {
+        self.log.get().is_some() && self.log.get() == log_at(path)
+    }
+
     /// Whether the file has no name any more, so that the open connection is all there is of it. Where the system does not
     /// say, a file that is missing from a folder which is still there was deleted.
     pub(super) fn is_deleted(&self, path: &Path) -> bool {

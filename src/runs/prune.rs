@@ -64,7 +64,7 @@ pub fn prune(settings: &Settings, dry_run: bool) -> Result<Vec<Prunable>, Error>
     let _lock = if dry_run { None } else { Some(store::lock(&settings.data_dir)?) };
     let space = Space::new(settings, Instant::now());
     let listed = list(&settings.data_dir.join("runs"))?;
-    let plan = plan(&listed, settings.keep_runs, Some(TimeBase::start().now()), space.missing());
+    let plan = plan(&listed, None, settings.keep_runs, Some(TimeBase::start().now()), space.missing());
     if !dry_run {
         for prunable in plan.iter().filter(|prunable| prunable.why.is_some()) {
             delete(prunable).map_err(|source| unusable(&prunable.path, source))?;
@@ -89,10 +89,16 @@ fn list(folder: &Path) -> Result<Vec<ListedRun>, Error> {
     Ok(listed)
 }
 
-/// All finished runs that the platform has whole, oldest first, with why each goes. Without a time that can be trusted none
-/// goes for its age.
-fn plan(listed: &[ListedRun], keep: Option<Duration>, now: Option<Stamp>, mut missing: u64) -> Vec<Prunable> {
-    let done = listed.iter().filter(|listed| listed.state == RunState::Done);
+/// All finished runs that the platform has whole, oldest first, with why each goes; but one. Without a time that can be
+/// trusted none goes for its age.
+fn plan(
+    listed: &[ListedRun],
+    spared: Option<&RunId>,
+    keep: Option<Duration>,
+    now: Option<Stamp>,
+    mut missing: u64,
+) -> Vec<Prunable> {
+    let done = listed.iter().filter(|listed| listed.state == RunState::Done && spared != Some(&listed.run));
     let mut found: Vec<Prunable> = done.filter_map(look_at).collect();
     found.sort_by(|a, b| (a.finished, &a.run).cmp(&(b.finished, &b.run)));
     for prunable in &mut found {
@@ -162,7 +168,9 @@ impl Keeper {
     pub(super) fn prune(&mut self, dry_run: bool) -> Vec<Prunable> {
         self.space.measure();
         let missing = self.space.missing();
-        let plan = plan(&self.listed, self.settings.keep_runs, self.trusted_now(), missing);
+        // Whoever recorded a run may look at it, at least for as long as the process is there.
+        let spared = self.newest.as_ref();
+        let plan = plan(&self.listed, spared, self.settings.keep_runs, self.trusted_now(), missing);
         if !dry_run {
             for prunable in plan.iter().filter(|prunable| prunable.why.is_some()) {
                 match delete(prunable) {
@@ -193,7 +201,7 @@ impl Keeper {
 
     /// The time by which runs are old: the platform's, as the session that records has measured it. A host whose clock is
     /// years ahead must not think that every run is old. Where the lab does not use the platform's clock, the host's.
-    fn trusted_now(&self) -> Option<Stamp> {
+    pub(super) fn trusted_now(&self) -> Option<Stamp> {
         if self.settings.trust_host_clock {
             return Some(TimeBase::start().now());
         }

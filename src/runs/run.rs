@@ -85,7 +85,7 @@ impl Run {
         Self::load(RunFile::open(path)?)
     }
 
-    fn load(file: RunFile) -> Result<Self, Error> {
+    pub(super) fn load(file: RunFile) -> Result<Self, Error> {
         let (connection, path) = (&file.connection, file.path.as_path());
         let head = rows::head(connection, path)?;
         let mut sessions: Vec<SessionClock> = Vec::new();

@@ -3,7 +3,9 @@
 mod crash;
 mod disk;
 mod formats;
+mod mend;
 mod model;
+mod prune;
 mod queue;
 mod recording;
 mod resend;

@@ -19,7 +19,11 @@ mod commissioning;
 mod dashboard;
 #[cfg(target_os = "linux")]
 mod disk;
+#[cfg(target_os = "linux")]
+mod full;
 mod growth;
+#[cfg(target_os = "linux")]
+mod host_clock;
 mod key;
 mod killed;
 mod late;
@@ -36,6 +40,8 @@ mod runs;
 mod trace;
 mod unasked;
 mod unplugged;
+#[cfg(target_os = "linux")]
+mod vanishing;
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};

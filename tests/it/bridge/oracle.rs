@@ -23,6 +23,8 @@ pub(super) struct Oracle<'a> {
     said: Vec<Vec<Said>>,
     period: Duration,
     ahead_nanos: i64,
+    /// What the program's host lacks to the host of the simulators.
+    behind_nanos: i64,
 }
 
 /// A run that is on the platform in full, as far as it has passed.
@@ -66,7 +68,7 @@ type Wire = (String, String, i64, u64, u64);
 impl<'a> Oracle<'a> {
     /// Ticks every 100 ms, and a platform with the clock of the host. `said` is by line.
     pub(super) fn new(server: &'a Server, said: Vec<Vec<Said>>) -> Self {
-        Self { server, said, period: Duration::from_millis(100), ahead_nanos: 0 }
+        Self { server, said, period: Duration::from_millis(100), ahead_nanos: 0, behind_nanos: 0 }
     }
 
     /// Ticks this far apart; zero for none.
@@ -77,6 +79,11 @@ impl<'a> Oracle<'a> {
     /// Stamps are expected this far ahead of the host's clock.
     pub(super) fn ahead(self, ahead_nanos: i64) -> Self {
         Self { ahead_nanos, ..self }
+    }
+
+    /// The program's clock was this far behind when its session began; its stamps are right all the same.
+    pub(super) fn host_behind(self, behind_nanos: i64) -> Self {
+        Self { behind_nanos, ..self }
     }
 
     /// Checks a run that has ended and is delivered.
@@ -163,7 +170,8 @@ impl<'a> Oracle<'a> {
     fn offsets_are_right(&self, file: &RunFile, chunks: &[StoredChunk]) {
         let bound = self.clock_uncertainty(file);
         for chunk in chunks {
-            let wrong = (chunk.sent.as_ref().unwrap().offset_nanos - self.ahead_nanos).unsigned_abs();
+            let added = chunk.sent.as_ref().unwrap().offset_nanos;
+            let wrong = (added - self.ahead_nanos - self.behind_nanos).unsigned_abs();
             assert!(Duration::from_nanos(wrong) <= bound, "chunk {} is off by {wrong} ns of {bound:?}", chunk.seq);
         }
     }
@@ -171,7 +179,11 @@ impl<'a> Oracle<'a> {
     fn clock_uncertainty(&self, file: &RunFile) -> Duration {
         let readings = file.clock_readings().unwrap();
         let worst = readings.iter().map(|(_, reading)| reading.uncertainty_nanos.unsigned_abs()).max();
-        if self.ahead_nanos == 0 { Duration::ZERO } else { Duration::from_nanos(worst.unwrap_or(0)) }
+        if self.ahead_nanos == 0 && self.behind_nanos == 0 {
+            Duration::ZERO
+        } else {
+            Duration::from_nanos(worst.unwrap_or(0))
+        }
     }
 
     /// The values of a channel.
