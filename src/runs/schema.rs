@@ -191,6 +191,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
 pub(super) fn open_again(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(Error::open(path))?;
+    // Where it can't write, SQLite opens a file to be read; that would stay so when the disk can be written again.
+    if connection.is_readonly(rusqlite::MAIN_DB).map_err(Error::open(path))? {
+        let source = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+        return Err(Error::write(path)(rusqlite::Error::SqliteFailure(source, None)));
+    }
     check(&connection, path)?;
     make_durable(&connection, path)?;
     Ok(connection)
