@@ -52,7 +52,13 @@ impl FileId {
 #[cfg(unix)]
 pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
     let found = nix::sys::statvfs::statvfs(folder).ok()?;
-    u64::from(found.blocks_available()).checked_mul(u64::from(found.fragment_size()))
+    wide(found.blocks_available()).checked_mul(wide(found.fragment_size()))
+}
+
+/// The C library's counts have 32 bits on some machines.
+#[cfg(unix)]
+fn wide(count: impl Into<u64>) -> u64 {
+    count.into()
 }
 
 #[cfg(not(unix))]
