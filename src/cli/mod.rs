@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod devices;
 mod init;
+mod input;
 mod live_table;
 mod logging;
 mod ports;

@@ -119,6 +119,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.platform.api_key, KeySource::Env("AS_API_KEY".to_owned()));
     assert_eq!(config.stream.points_per_chunk, 100);
     assert_eq!(config.align.mode, AlignMode::Grid { period: Duration::from_millis(100), fill: Fill::None });
+    assert_eq!((config.platform.timeout, config.platform.hold), (Duration::from_secs(30), Duration::from_secs(60)));
     assert_eq!(config.align.lateness, Duration::from_secs(3));
     assert_eq!(config.storage.commit_every, Duration::from_secs(1));
     assert_eq!(config.storage.resume_within, Duration::from_secs(600));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::cli::print;
+use crate::cli::{input, print};
 use crate::model::Reason;
 use crate::profile::{Raw, bytes_of};
 use crate::sim::Plan;
@@ -24,6 +24,9 @@ enum Answer {
 
 /// Reads commands until the input ends or somebody wants to quit.
 pub(super) fn listen(sim: SimHandle, quit: Arc<Notify>) -> io::Result<()> {
+    if !input::is_ours() {
+        return Ok(());
+    }
     let read = move || {
         for line in io::stdin().lock().lines() {
             let Ok(line) = line else { return };
