@@ -27,14 +27,21 @@ async fn fails_several_times(fault: &str) {
     assert_eq!(bench.check(&bench.lab.run()).streams.len(), 1, "{fault}");
 }
 
-/// The first attempts to send the last chunks hang; a stream that was finalized meanwhile would refuse them.
+/// The last chunks hang, again and again; a stream that was finalized meanwhile would refuse them.
 async fn waits_for_the_last_chunk() {
     let bench = Rehearsal::new().await;
     let process = bench.uploading().await;
-    bench.fault("hang only chunk next 2");
-    process.terminate();
+    bench.fault("hang only chunk");
     bench.until_struck(1).await;
+    process.terminate();
+    until("the run is closed", async || {
+        let state = RunFile::open(bench.lab.run()).unwrap().info().state;
+        if state == RunState::Closed { Ok(()) } else { Err(state) }
+    })
+    .await;
+    bench.until_struck(bench.server.faults().struck() + 2).await;
     assert_eq!(bench.server.requests().of(Call::Finalize), 0, "a chunk is not confirmed");
+    bench.fault("none");
     let ended = process.ended().await;
     assert_eq!(ended.code(), 0, "{ended:#?}");
     let account = bench.check(&bench.lab.run());
