@@ -71,8 +71,14 @@
 //! A run that a dead process left `recording` is resumed by [`Handle::begin`] if it was written less than `resume_within` ago
 //! and the channels and the stream's particulars are the same; otherwise it is closed. Either way its open batches become a
 //! chunk of the session that wrote them. An open batch that can't be read is kept, bytes and all, as an event `damaged`; its points
-//! count as unrecorded. A damaged file is renamed to `….damaged-N` and listed; a file that is of a newer
-//! format, or can't be opened at the moment, is left alone and listed.
+//! count as unrecorded. A file that is of a newer format, or can't be opened at the moment, is left alone and listed.
+//!
+//! # Damage
+//! A file that is damaged (at start, or when it shows later), that has lost its log, or that belongs to someone else is read
+//! page by page, without SQLite, by a thread beside the store's; recording goes on meanwhile, in a new run if it was this one.
+//! What is readable becomes the closed run `…-sN`, whose chunks keep their numbers and so their slices of a stream that is
+//! still open; then the file is renamed to `….sqlite.damaged-N`, with its log, and listed with what was salvaged. Ticks that
+//! no chunk holds are kept apart (`…-sN-open`) where a chunk may be lost that was sent under the next number. See `salvage`.
 
 mod begin;
 mod body;

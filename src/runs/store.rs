@@ -152,8 +152,9 @@ impl Found {
             self.set_aside.push(SetAside { path: path.to_owned(), why: format!("it holds run {}", head.id) });
             return Ok(());
         }
+        // SQLite opens such a file, and fails with the first write.
         if head.state != RunState::Done && salvage::is_locked_away(path) {
-            return Err(Error::damaged(path, "it belongs to someone else, and this user may not write it"));
+            return Err(Error::damaged(path, "it can't be written"));
         }
         if head.state != RunState::Done {
             self.runs.push(Run::open(path)?);
@@ -164,8 +165,12 @@ impl Found {
 
     /// Has a damaged file salvaged; leaves one alone that only can't be read now, or by this program.
     fn leave_out(&mut self, path: &Path, error: &Error, logged: bool) {
-        let why = with_causes(error);
-        if error.is_damage() {
+        let mut why = with_causes(error);
+        let locked_away = salvage::is_locked_away(path);
+        if error.is_damage() || locked_away {
+            if locked_away {
+                why = "it belongs to someone else, and this user may not write it".to_owned();
+            }
             self.damaged.push(Damaged { path: path.to_owned(), why, logged });
         } else {
             tracing::error!(path = %path.display(), error = %why, "a run file can't be used and is left alone");

@@ -16,6 +16,7 @@ mod bus;
 mod clock;
 mod commands;
 mod commissioning;
+mod damaged;
 mod dashboard;
 #[cfg(target_os = "linux")]
 mod disk;

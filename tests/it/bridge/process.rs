@@ -38,7 +38,12 @@ impl Ended {
 impl Process {
     /// Starts the program with these arguments in an empty environment but for `environment`.
     pub(super) fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mbe-bridge"))
+        Self::start_command(&mut Command::new(env!("CARGO_BIN_EXE_mbe-bridge")), arguments, environment)
+    }
+
+    /// The same of another copy of the program, or as another user.
+    pub(super) fn start_command(command: &mut Command, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut child = command
             .args(arguments)
             .env_clear()
             // No test may read or write what belongs to whoever runs it.
