@@ -1,12 +1,6 @@
 //! `kill -9` in the middle: the next start goes on with the same run and the same stream.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Write as _;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use mbe_bridge::model::TimeBase;
@@ -14,6 +8,7 @@ use mbe_bridge::sim::Said;
 
 use super::field::Chamber;
 use super::lab::Lab;
+use super::machine::Machine;
 use super::oracle::{Account, Oracle, on_disk};
 use super::process::Process;
 use super::{platform, until};
@@ -23,40 +18,6 @@ const LEAST_DURABLE_AFTER: Duration = Duration::from_millis(100 + 300);
 
 /// Turns of the scheduler on the way from the instrument to the disk.
 const BUSY: Duration = Duration::from_millis(300);
-
-/// Finds out, beside the program, how long this machine's disk and scheduler keep a small write waiting.
-struct Disk {
-    stop: Arc<AtomicBool>,
-    watching: JoinHandle<Duration>,
-}
-
-impl Disk {
-    fn watch(folder: &Path) -> Self {
-        let path = folder.join("beside");
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let watching = thread::spawn(move || {
-            let mut longest = Duration::ZERO;
-            let mut file = File::create(path).unwrap();
-            while !stopped.load(Ordering::Relaxed) {
-                let pause = Duration::from_millis(50);
-                let begun = Instant::now();
-                thread::sleep(pause);
-                file.write_all(&[0; 4096]).unwrap();
-                file.sync_all().unwrap();
-                longest = longest.max(begun.elapsed() - pause);
-            }
-            longest
-        });
-        Self { stop, watching }
-    }
-
-    /// The longest wait since the beginning.
-    fn longest_wait(self) -> Duration {
-        self.stop.store(true, Ordering::Relaxed);
-        self.watching.join().unwrap()
-    }
-}
 
 /// A value comes once in so many nanoseconds, and the oracle says whether its stamp is right.
 const NEAR: u64 = 1_000_000_000;
@@ -76,7 +37,7 @@ async fn a_killed_run_goes_on_and_loses_no_more_than_the_last_commit() {
     lab.stream = "points_per_chunk = 40".to_owned();
     lab.field = chamber.toml();
     let file = lab.write();
-    let disk = Disk::watch(lab.folder());
+    let machine = Machine::watch(lab.folder());
     let mut kills: Vec<Instant> = Vec::new();
     let mut durable = BTreeSet::new();
     for moment in moments() {
@@ -104,7 +65,7 @@ async fn a_killed_run_goes_on_and_loses_no_more_than_the_last_commit() {
     // The oracle has found every confirmed point on the platform once. What was durable is among them.
     assert!(durable.is_subset(&on_disk(&lab.run())), "what was durable before a kill is not on the platform");
     // A commit waits for the disk, and the next one behind it.
-    let busy = BUSY + 2 * disk.longest_wait();
+    let busy = BUSY + 2 * machine.longest_wait();
     let lost = lost_before(&said.concat(), &account, &kills, LEAST_DURABLE_AFTER + busy);
     assert_eq!(lost, Vec::<String>::new());
 }

@@ -6,9 +6,12 @@
 
 mod field;
 mod lab;
+mod machine;
 mod oracle;
+#[expect(dead_code, reason = "the torture test uses the rest")]
 mod process;
 mod rehearsal;
+mod waiting;
 
 mod ailing;
 mod alignment;
@@ -44,17 +47,10 @@ mod unplugged;
 #[cfg(target_os = "linux")]
 mod vanishing;
 
-use std::fmt::Debug;
-use std::time::{Duration, Instant};
-
 use mbe_bridge::server::{Server, Settings};
 use secrecy::SecretString;
 
-/// Nothing here takes as long unless it is broken, also on a machine with other things to do.
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// The key that the platform takes. A text that occurs nowhere else, so that it can be searched for.
-const KEY: &str = "sk-e2e-7f3a91c04d";
+use waiting::{KEY, until};
 
 /// A platform on a port of its own that takes [`KEY`] only.
 async fn platform() -> Server {
@@ -63,16 +59,4 @@ async fn platform() -> Server {
 
 async fn platform_with(settings: Settings) -> Server {
     Server::start(Settings { api_key: Some(SecretString::from(KEY)), ..settings }).await.unwrap()
-}
-
-/// Waits until `look` finds something; `what` is said, with what was seen last, when that never happens.
-async fn until<T, S: Debug>(what: &str, mut look: impl AsyncFnMut() -> Result<T, S>) -> T {
-    let begun = Instant::now();
-    loop {
-        match look().await {
-            Ok(found) => return found,
-            Err(seen) => assert!(begun.elapsed() < DEADLINE, "never {what}; seen last: {seen:#?}"),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

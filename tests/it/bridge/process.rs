@@ -127,6 +127,22 @@ impl Process {
         Instant::now()
     }
 
+    /// Whether it has not ended yet.
+    pub(super) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Ends it as a power cut would, if it has not ended by itself.
+    pub(super) fn fell(mut self) -> Ended {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        let status = self.child.wait().unwrap();
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        Ended { status, stdout: self.stdout.lock().unwrap().clone(), stderr: self.stderr() }
+    }
+
     /// Waits for its end.
     pub(super) async fn ended(mut self) -> Ended {
         let status = until("the program ends", async || match self.child.try_wait().unwrap() {
