@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::time::Duration;
 
 use fastrand::Rng;
-use mbe_bridge::server::Fault;
+use mbe_bridge::server::{self, Fault};
 use mbe_bridge::sim;
 
 use super::chamber::Kind;
@@ -54,7 +54,7 @@ pub(crate) enum Action {
     /// SIGTERM.
     Terminate,
     /// The platform's fault in place of the one before.
-    Platform(Fault),
+    Platform(server::Plan),
     /// The platform ends all streams that are open.
     EndStreams,
     Unplug(usize),
@@ -96,12 +96,11 @@ impl Action {
         Some(match self {
             Self::Kill => "kill".to_owned(),
             Self::Terminate => "terminate".to_owned(),
-            Self::Platform(Fault::None) | Self::Start | Self::Replug(_) | Self::Heal(_) | Self::DiskHeals => {
-                return None;
-            }
-            Self::Platform(Fault::Refuse { status, .. }) => format!("platform {status}"),
-            Self::Platform(fault) => {
-                let text = fault.to_string();
+            Self::Start | Self::Replug(_) | Self::Heal(_) | Self::DiskHeals => return None,
+            Self::Platform(server::Plan { fault: Fault::None, .. }) => return None,
+            Self::Platform(server::Plan { fault: Fault::Refuse { status, .. }, .. }) => format!("platform {status}"),
+            Self::Platform(plan) => {
+                let text = plan.fault.to_string();
                 format!("platform {}", text.split(':').next().unwrap_or_default())
             }
             Self::EndStreams => "streams ended".to_owned(),
@@ -124,7 +123,7 @@ impl Action {
 impl Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Platform(fault) => write!(f, "platform: {fault}"),
+            Self::Platform(plan) => write!(f, "platform: {plan}"),
             Self::Ail(line, plan) => write!(f, "line {line}: {} {:?}", plan.fault, plan.when),
             other => write!(f, "{other:?}"),
         }
@@ -236,7 +235,7 @@ impl Dice {
             35..58 => {
                 let fault = self.platform_fault();
                 actions.push((at, Action::Platform(fault)));
-                actions.push((at + self.between(100, 3_000), Action::Platform(Fault::None)));
+                actions.push((at + self.between(100, 3_000), Action::Platform(server::Plan::default())));
             }
             58..65 => actions.push((at, Action::EndStreams)),
             65..73 => {
@@ -271,21 +270,43 @@ impl Dice {
         }
     }
 
-    fn platform_fault(&mut self) -> Fault {
-        let refuse = |status, retry_after| Fault::Refuse { status, retry_after };
-        match self.0.u32(0..12) {
-            0 => refuse(self.one_of(&[500, 502, 503, 504, 408]), None),
-            1 => refuse(429, Some(Duration::from_secs(1))),
-            2 => refuse(self.one_of(&[400, 404, 409, 410, 422]), None),
-            3 => refuse(403, None),
-            4 => Fault::Hang,
-            5 => Fault::Slow(self.between(50, 1_500)),
-            6 | 7 => Fault::CutReply,
-            8 => Fault::CutRequest,
-            9 => Fault::Unauthorized,
-            10 => Fault::Forget,
-            _ => Fault::TooLarge(self.0.usize(150..1_500)),
-        }
+    fn platform_fault(&mut self) -> server::Plan {
+        let (slow, bytes, seed) = (self.0.u64(50..1_500), self.0.usize(150..1_500), self.0.u32(..));
+        let transient = self.one_of(&[500, 502, 503, 504, 408]);
+        let refused = self.one_of(&[400, 404, 409, 410, 422]);
+        let percent = self.0.u8(10..80);
+        let text = self.one_of(&[
+            format!("status:{transient}"),
+            format!("status:{transient} stored"),
+            "status:429:1s".to_owned(),
+            format!("status:{refused}"),
+            format!("status:{refused} next 3"),
+            format!("status:{refused} only multi"),
+            "status:400 stored next 2".to_owned(),
+            "down".to_owned(),
+            "hang".to_owned(),
+            "hang stored next 2".to_owned(),
+            format!("slow:{slow}ms"),
+            "cut-request".to_owned(),
+            "cut-reply".to_owned(),
+            "cut-reply only initialize next 1".to_owned(),
+            "cut-reply only finalize".to_owned(),
+            "reset-request".to_owned(),
+            "reset-reply".to_owned(),
+            "truncate-reply".to_owned(),
+            "garbage".to_owned(),
+            "garbage:json stored".to_owned(),
+            "unauthorized".to_owned(),
+            "forbidden".to_owned(),
+            "forget".to_owned(),
+            format!("ended:{refused}"),
+            "refuse-channel:substrate_temperature".to_owned(),
+            "refuse-channel:chamber_pressure".to_owned(),
+            format!("too-large:{bytes}"),
+            format!("random:{percent}:{seed}"),
+            format!("random:{percent}:{seed}"),
+        ]);
+        text.parse().unwrap()
     }
 
     fn ailment(&mut self) -> sim::Plan {

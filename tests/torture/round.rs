@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mbe_bridge::model::{RunState, TimeBase};
-use mbe_bridge::server::{Fault, Server, Settings, StreamState};
+use mbe_bridge::server::{self, Fault, Server, Settings, StreamState};
 use mbe_bridge::sim::SimHandle;
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::SecretString;
@@ -117,6 +117,7 @@ fn lab_toml(plan: &Plan, server: &Server, lines: &[SimHandle]) -> String {
     format!(
         "data_dir = \"data\"\nshutdown_grace = {}\n[platform]\nendpoint = \"{}\"\n[stream]\npoints_per_chunk = {}\n\
          [align]\n{axis}{period}lateness = {}\n[storage]\ncommit_every = {}\nmax_span = {}\nresume_within = {}\n\
+         keep_runs = \"forever\"\nmin_free = \"0 B\"\n\
          [dashboard]\nlisten = \"127.0.0.1:0\"\n{instruments}",
         ms(lab.shutdown_grace),
         server.url(),
@@ -156,7 +157,7 @@ impl World<'_> {
             Action::Kill => self.kill(),
             Action::Start => self.start_again().await,
             Action::Terminate => self.terminate(),
-            Action::Platform(fault) => self.set_platform_fault(*fault),
+            Action::Platform(plan) => self.set_platform_fault(plan.clone()),
             Action::EndStreams => {
                 for stream in self.server.streams().unwrap() {
                     if stream.state == StreamState::Active {
@@ -294,14 +295,22 @@ impl World<'_> {
         }
     }
 
-    fn set_platform_fault(&mut self, fault: Fault) {
+    fn set_platform_fault(&mut self, plan: server::Plan) {
         let now = Instant::now();
-        let clockless = !matches!(fault, Fault::None | Fault::Refuse { .. } | Fault::Forget | Fault::TooLarge(_));
+        let elsewhere = matches!(
+            plan.fault,
+            Fault::None
+                | Fault::Refuse { .. }
+                | Fault::Forget
+                | Fault::Ended(_)
+                | Fault::RefuseChannel(_)
+                | Fault::TooLarge(_)
+        );
         if let Some(from) = self.clockless_since.take() {
             self.clockless.push(Span { from, to: now });
         }
-        self.clockless_since = clockless.then_some(now);
-        self.server.set_fault(fault);
+        self.clockless_since = (!elsewhere && plan.only.is_empty()).then_some(now);
+        self.server.faults().set(plan).unwrap();
     }
 
     fn heal(&mut self, line: usize) {
@@ -352,7 +361,7 @@ impl World<'_> {
 
     /// All faults off; then ends gently, and starts again until everything is on the platform.
     async fn deliver(&mut self) {
-        self.set_platform_fault(Fault::None);
+        self.set_platform_fault(server::Plan::default());
         self.heal_disk();
         (0..self.lines.len()).for_each(|line| self.heal(line));
         self.start_again().await;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mbe_bridge::model::{SessionId, Stamp};
+use mbe_bridge::model::{SessionId, Stamp, nanos_of};
 use mbe_bridge::sim::Said;
 
 use super::Judgement;
-use crate::witness::{Deeds, RunOnDisk, Witnesses};
+use crate::witness::{Deeds, Life, RunOnDisk, Witnesses};
 
 /// A question is on its way to the instrument no longer than this, and an answer to the program; on a busy machine.
 const ON_THE_WAY: Duration = Duration::from_millis(500);
@@ -53,7 +53,7 @@ impl<'a> Truth<'a> {
         let mut truth = Self { given: BTreeMap::new(), samples: BTreeMap::new(), ahead: BTreeMap::new() };
         for (place, run) in witnesses.runs.iter().enumerate() {
             for session in &run.sessions {
-                match ahead(&witnesses.deeds, session.anchor) {
+                match ahead(&witnesses.deeds, run.info.run.as_str(), session.anchor) {
                     Some(nanos) => drop(truth.ahead.insert((place, session.number), nanos)),
                     None => {
                         judgement.complain("clock", format!("{:?} of {} is of no life", session.number, run.info.run))
@@ -93,14 +93,18 @@ impl<'a> Truth<'a> {
     }
 }
 
-/// How far the clock of a session was ahead, that said this when it was fixed.
-fn ahead(deeds: &Deeds, anchor: Stamp) -> Option<i64> {
-    let fits = |life: &&crate::witness::Life| {
-        let at = anchor.shifted(-life.clock_nanos);
-        let (from, to) = (deeds.time.stamp(life.begun), deeds.time.stamp(life.ended));
-        from <= at.plus(Duration::from_millis(5)) && at <= to.min(from.plus(CLOCK_IS_FIXED_WITHIN))
+/// How far the clock of a session of this run was ahead, that said this when it was fixed.
+fn ahead(deeds: &Deeds, run: &str, anchor: Stamp) -> Option<i64> {
+    let after = |life: &Life| anchor.shifted(-life.clock_nanos).nanos_since(deeds.time.stamp(life.begun));
+    let fits = |life: &&Life| {
+        let lasted = life.ended.duration_since(life.begun).min(CLOCK_IS_FIXED_WITHIN);
+        (-5_000_000..=nanos_of(lasted)).contains(&after(life))
     };
-    deeds.lives.iter().find(fits).map(|life| life.clock_nanos)
+    // A step by less than a life lasts makes two of them fit. Their logs tell them apart, unless they were killed too soon
+    // to have one; then the one that had just begun.
+    let tells = |life: &Life| life.log.lines().any(|line| line.contains("\"recording\"") && line.contains(run));
+    let fitting = deeds.lives.iter().filter(fits);
+    fitting.min_by_key(|life| (!tells(life), after(life))).map(|life| life.clock_nanos)
 }
 
 /// The intact values of a channel.
