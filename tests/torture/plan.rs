@@ -171,7 +171,7 @@ impl Plan {
         let mut actions = Vec::new();
         for _ in 0..events {
             let at = length.mul_f64(dice.0.f64());
-            dice.event(at, lab.instruments.len(), &mut actions);
+            dice.event(at, &lab.instruments, &mut actions);
         }
         actions.retain(|(at, _)| *at < length);
         actions.sort_by_key(|(at, _)| *at);
@@ -217,7 +217,7 @@ impl Dice {
     }
 
     /// Adds an event with its end, or with all its parts.
-    fn event(&mut self, at: Duration, lines: usize, actions: &mut Vec<(Duration, Action)>) {
+    fn event(&mut self, at: Duration, lines: &[Kind], actions: &mut Vec<(Duration, Action)>) {
         match self.0.u32(0..100) {
             0..25 => self.kills(at, actions),
             25..35 => {
@@ -239,13 +239,13 @@ impl Dice {
             }
             58..65 => actions.push((at, Action::EndStreams)),
             65..73 => {
-                let line = self.0.usize(0..lines);
+                let line = self.0.usize(0..lines.len());
                 actions.push((at, Action::Unplug(line)));
                 actions.push((at + self.between(50, 2_000), Action::Replug(line)));
             }
             73..82 => {
-                let line = self.0.usize(0..lines);
-                let ailment = self.ailment();
+                let line = self.0.usize(0..lines.len());
+                let ailment = self.ailment(lines[line]);
                 actions.push((at, Action::Ail(line, ailment)));
                 actions.push((at + self.between(200, 2_500), Action::Heal(line)));
             }
@@ -309,12 +309,14 @@ impl Dice {
         text.parse().unwrap()
     }
 
-    fn ailment(&mut self) -> sim::Plan {
+    fn ailment(&mut self, kind: Kind) -> sim::Plan {
         let fault = match self.0.u32(0..6) {
             0 | 1 => sim::Fault::Silence,
             2 => sim::Fault::Late(self.between(50, 700)),
             3 => sim::Fault::Slow(self.between(50, 300)),
             4 => sim::Fault::Truncate(self.0.usize(1..4)),
+            // A second copy of an answer on Modbus RTU says of no register that it is not the answer to the next question.
+            _ if matches!(kind, Kind::Controller | Kind::LoadLock) => sim::Fault::Checksum,
             _ => sim::Fault::Twice,
         };
         match self.0.u32(0..3) {
