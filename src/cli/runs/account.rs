@@ -116,7 +116,7 @@ pub(super) fn shown(at: Stamp) -> String {
 
 /// The same of Unix seconds.
 pub(super) fn shown_seconds(unix_seconds: f64) -> String {
-    jiff::Timestamp::from_nanosecond((unix_seconds * 1e9) as i128)
+    jiff::Timestamp::from_duration(jiff::SignedDuration::try_from_secs_f64(unix_seconds).unwrap_or_default())
         .map_or_else(|_| unix_seconds.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
 }
 

@@ -95,7 +95,7 @@ fn judge(
         Judgement::Missing
     } else if after.is_some_and(|after| fits(point, after)) {
         Judgement::Surplus
-    } else if near(point, held) {
+    } else if point.at_ms == held.0 {
         Judgement::Other
     } else if point.at_ms < held.0 {
         Judgement::Missing
@@ -179,7 +179,7 @@ mod tests {
                 }
             }
             let found = compare(expected, stored.clone());
-            prop_assert_eq!(found.found as usize, stored.len() - twice.len());
+            prop_assert_eq!(usize::try_from(found.found).unwrap(), stored.len() - twice.len());
             prop_assert_eq!(found.missing, missing);
             prop_assert_eq!(found.twice, twice);
             prop_assert!(found.other.is_empty() && found.foreign.is_empty());
