@@ -80,4 +80,6 @@ pub struct Frozen {
     pub chunk: Chunk,
     /// How often it has been sent already.
     pub attempts: u64,
+    /// It was refused before, and somebody wants it to be tried again: another refusal says nothing about the stream.
+    pub again: bool,
 }

@@ -226,11 +226,11 @@ impl RunFile {
         self.execute(&format!("{THAW} WHERE state = 'frozen'"), [])
     }
 
-    /// A chunk whose refused channels are to be sent again waits once more: `only` these, if others of it had passed.
+    /// A chunk whose refused channels are to be sent again waits once more: `only` these.
     /// It stays frozen if its stream still takes it, and thaws otherwise.
-    pub(super) fn wait_again(&self, seq: u64, only: Option<&[usize]>, frozen: bool) -> Result<(), Error> {
+    pub(super) fn wait_again(&self, seq: u64, only: &[usize], frozen: bool) -> Result<(), Error> {
         self.execute("DELETE FROM rejected WHERE seq = ?1", [signed(seq)])?;
-        let only = only.map(counts::channels_to_text);
+        let only = counts::channels_to_text(only);
         let state = if frozen { "frozen" } else { "sealed" };
         self.execute("UPDATE chunks SET state = ?2, only = ?3 WHERE seq = ?1", params![signed(seq), state, only])?;
         if frozen { Ok(()) } else { self.execute(&format!("{THAW} WHERE seq = ?1"), [signed(seq)]) }

@@ -33,7 +33,7 @@
 //! | `stream_points` | the most points that the platform has said to hold, per stream and channel |
 //! | `counts` | per channel, what became of its readings, up to the last sealed chunk; `bad` is JSON by reason |
 //! | `open_batches` | one commit that no chunk holds yet: ticks (a body, below), and `counts` to be added to the table above, as JSON `{"channel": [read, recorded, filled, decimated, late, unrecorded, {"reason": bad}]}` |
-//! | `chunks` | a sealed chunk: session, first and last time, points per channel (JSON array), state (`sealed`, `frozen`, `confirmed`, `rejected`), and once frozen: stream, index, offset, floor, last stamp in UTC; attempts, last error; `only`: the channels (JSON array) that are sent again, where others of the chunk had passed |
+//! | `chunks` | a sealed chunk: session, first and last time, points per channel (JSON array), state (`sealed`, `frozen`, `confirmed`, `rejected`), and once frozen: stream, index, offset, floor, last stamp in UTC; attempts, last error; `only`: the channels (JSON array) that are or were sent again after they had been refused |
 //! | `bodies` | the ticks of a chunk. Apart from `chunks`, so that confirming a chunk does not write its points again |
 //! | `rejected` | a channel of a chunk that the platform refused, with its words |
 //! | `resent` | where the other channels of a chunk went (stream, index, offset, floor) that is sent again on another stream |

@@ -139,6 +139,7 @@ impl Run {
                 data_id: stream.data_id.clone(),
                 chunk: chunk(&self.head, frozen.index, frozen.placing, &ticks, row.only.as_deref()),
                 attempts: row.attempts,
+                again: row.only.is_some(),
             });
         }
         Ok(taken)
@@ -319,14 +320,13 @@ impl Run {
             Err(error) if error.is_damage() => return Ok(0),
             Err(error) => return Err(error),
         }
-        let all = row.points.iter().enumerate().all(|(channel, points)| *points == 0 || channels.contains(&channel));
-        row.only = (!all).then(|| channels.to_vec());
+        row.only = Some(channels.to_vec());
         let open = self.stream.as_ref().filter(|stream| stream.state == StreamState::Open).map(|stream| stream.number);
         let stays = row.frozen.is_some_and(|frozen| Some(frozen.stream) == open);
         if !stays {
             self.note_parted(&row)?;
         }
-        self.file.wait_again(seq, row.only.as_deref(), stays)?;
+        self.file.wait_again(seq, channels, stays)?;
         self.waiting.insert(seq, Waiting { frozen: stays, written: row.written });
         let mut again = 0;
         for channel in channels {

@@ -34,6 +34,8 @@ struct Suspect {
     tried: Option<Vec<(ChannelName, String)>>,
     /// A request with this number or a later one started after the refusal; its success shows that the stream lives.
     refused_at: u64,
+    /// It was refused before, and somebody wanted it to be tried again: it is the chunk, not the stream.
+    again: bool,
 }
 
 /// The refused chunks of one stream.
@@ -48,11 +50,16 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// A chunk was refused as a whole; `next` is the number that the next request will have.
-    pub(super) fn refused(&mut self, seq: u64, status: Option<u16>, words: &str, next: u64) {
+    /// A chunk was refused as a whole; `next` is the number that the next request will have. `again`: not for the first time.
+    pub(super) fn refused(&mut self, seq: u64, status: Option<u16>, words: &str, next: u64, again: bool) {
         let plain: String = words.chars().filter(|c| !c.is_ascii_digit()).collect();
-        let suspect =
-            Suspect { sort: format!("{status:?} {plain}"), words: words.to_owned(), tried: None, refused_at: next };
+        let suspect = Suspect {
+            sort: format!("{status:?} {plain}"),
+            words: words.to_owned(),
+            tried: None,
+            refused_at: next,
+            again,
+        };
         self.suspects.insert(seq, suspect);
     }
 
@@ -103,7 +110,7 @@ impl Refusals {
 
     /// Whether enough is in doubt: sending more would only be refused as well.
     pub(super) fn pause(&self) -> bool {
-        self.suspects.len() >= ALIKE
+        self.suspects.values().filter(|suspect| !suspect.again).count() >= ALIKE
     }
 
     /// What to do next. `last`: no other chunk of the run is or will be there to tell. `fresh`: this very process created
@@ -111,13 +118,13 @@ impl Refusals {
     pub(super) fn verdict(&self, last: bool, fresh: bool) -> Verdict {
         let tried = || self.suspects.iter().filter_map(|(seq, suspect)| Some((*seq, suspect, suspect.tried.as_ref()?)));
         for (seq, suspect, channels) in tried() {
-            if suspect.refused_at < self.confirmed_below {
+            if suspect.again || suspect.refused_at < self.confirmed_below {
                 return Verdict::Reject(seq, channels.clone());
             }
         }
         let over = tried().find(|(_, judged, _)| {
             tried().count() >= ALIKE
-                || self.suspects.values().filter(|other| other.sort == judged.sort).count() >= ALIKE
+                || self.suspects.values().filter(|other| !other.again && other.sort == judged.sort).count() >= ALIKE
         });
         if let Some((_, suspect, _)) = over {
             return Verdict::Over(suspect.words.clone());
@@ -149,7 +156,7 @@ mod tests {
     #[test]
     fn a_chunk_that_its_neighbours_outlive_is_at_fault() {
         let mut refusals = Refusals::default();
-        refusals.refused(5, Some(422), "bad", 10);
+        refusals.refused(5, Some(422), "bad", 10, false);
         assert_eq!(refusals.verdict(false, false), Verdict::Try(5));
         refusals.trying(5);
         assert_eq!(refusals.verdict(false, false), Verdict::Wait);
@@ -168,7 +175,7 @@ mod tests {
     fn three_refused_alike_are_the_end_of_the_stream_once_one_was_tried() {
         let mut refusals = Refusals::default();
         for seq in 5..8 {
-            refusals.refused(seq, Some(400), &format!("stream ended, chunk {seq} not stored"), 10);
+            refusals.refused(seq, Some(400), &format!("stream ended, chunk {seq} not stored"), 10, false);
         }
         assert!(refusals.pause());
         assert_eq!(refusals.verdict(false, false), Verdict::Try(5));
@@ -181,7 +188,7 @@ mod tests {
     fn three_refused_for_different_reasons_are_each_tried_first() {
         let mut refusals = Refusals::default();
         for (seq, words) in [(1, "a"), (2, "b"), (3, "c")] {
-            refusals.refused(seq, Some(400), words, 10);
+            refusals.refused(seq, Some(400), words, 10, false);
         }
         for seq in 1..4 {
             assert_eq!(refusals.verdict(false, false), Verdict::Try(seq));
@@ -195,7 +202,7 @@ mod tests {
     fn once_a_trial_passes_the_others_need_not_wait_for_each_other() {
         let mut refusals = Refusals::default();
         for seq in 1..4 {
-            refusals.refused(seq, Some(422), "one channel is bad", 10);
+            refusals.refused(seq, Some(422), "one channel is bad", 10, false);
         }
         refusals.trying(1);
         refusals.confirmed(1, 10);
@@ -207,7 +214,7 @@ mod tests {
     #[test]
     fn the_last_chunk_of_a_run_gets_a_fresh_stream_before_it_is_given_up() {
         let mut refusals = Refusals::default();
-        refusals.refused(9, Some(400), "over", 10);
+        refusals.refused(9, Some(400), "over", 10, false);
         refusals.trying(9);
         refusals.wholly_refused(9, channels(), 11);
         assert_eq!(refusals.verdict(false, false), Verdict::Wait);
@@ -218,9 +225,25 @@ mod tests {
     #[test]
     fn a_broken_trial_is_made_again() {
         let mut refusals = Refusals::default();
-        refusals.refused(9, Some(400), "over", 10);
+        refusals.refused(9, Some(400), "over", 10, false);
         refusals.trying(9);
         refusals.trial_broken(9);
         assert_eq!(refusals.verdict(true, true), Verdict::Try(9));
+    }
+
+    #[test]
+    fn chunks_that_are_tried_again_say_nothing_about_the_stream() {
+        let mut refusals = Refusals::default();
+        for seq in 5..9 {
+            refusals.refused(seq, Some(422), "no such channel", 10, true);
+        }
+        assert!(!refusals.pause());
+        for seq in 5..9 {
+            assert_eq!(refusals.verdict(false, false), Verdict::Try(seq));
+            refusals.trying(seq);
+            refusals.wholly_refused(seq, channels(), 12);
+            assert_eq!(refusals.verdict(false, false), Verdict::Reject(seq, channels()));
+            refusals.rejected(seq);
+        }
     }
 }

@@ -121,7 +121,8 @@ impl RunUpload {
 
     /// The platform refused a chunk as a whole.
     pub(super) fn refused(&mut self, seq: u64, status: Option<u16>, words: &str, next: u64) {
-        self.refusals.refused(seq, status, words, next);
+        let again = self.flying.get(&seq).is_some_and(|waiting| waiting.frozen.again);
+        self.refusals.refused(seq, status, words, next, again);
         if let Some(waiting) = self.flying.remove(&seq) {
             self.aside.insert(seq, waiting);
         }

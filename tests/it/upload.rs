@@ -130,7 +130,8 @@ impl Outbox for MemoryOutbox {
         let data_id = memory.streams.last().unwrap().data_id.clone();
         let waiting =
             memory.chunks.range(from..).filter(|(seq, settled)| settled.is_none() && !in_flight.contains(seq));
-        let frozen = |seq: &u64| Frozen { seq: *seq, data_id: data_id.clone(), chunk: chunk(*seq), attempts: 0 };
+        let frozen =
+            |seq: &u64| Frozen { seq: *seq, data_id: data_id.clone(), chunk: chunk(*seq), attempts: 0, again: false };
         Ok(waiting.take(limit).map(|(seq, _)| frozen(seq)).collect())
     }
 

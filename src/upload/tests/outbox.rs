@@ -26,6 +26,8 @@ pub(super) struct Stored {
     pub(super) chunk: Chunk,
     pub(super) frozen_for: Option<String>,
     pub(super) attempts: u64,
+    /// It was refused, and is to be tried again.
+    pub(super) again: bool,
     /// None: queued. The channels that were refused, else.
     pub(super) settled: Option<Vec<(ChannelName, String)>>,
 }
@@ -86,7 +88,7 @@ impl FakeOutbox {
     }
 
     pub(super) fn seal(&self, name: &str, chunk: Chunk) {
-        let stored = Stored { chunk, frozen_for: None, attempts: 0, settled: None };
+        let stored = Stored { chunk, frozen_for: None, attempts: 0, again: false, settled: None };
         self.with(name, |run| run.chunks.insert(stored.chunk.index, stored));
         self.changed.notify_one();
     }
@@ -202,7 +204,7 @@ impl Outbox for FakeOutbox {
                 run.chunks.range_mut(from..).filter(|(seq, chunk)| chunk.settled.is_none() && !in_flight.contains(seq));
             let frozen = waiting.take(limit).map(|(seq, chunk)| {
                 let data_id = chunk.frozen_for.get_or_insert_with(|| stream.data_id.clone()).clone();
-                Frozen { seq: *seq, data_id, chunk: chunk.chunk.clone(), attempts: chunk.attempts }
+                Frozen { seq: *seq, data_id, chunk: chunk.chunk.clone(), attempts: chunk.attempts, again: chunk.again }
             });
             frozen.collect()
         })

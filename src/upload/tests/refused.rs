@@ -50,6 +50,20 @@ async fn one_bad_channel_costs_only_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn chunks_that_are_tried_again_and_refused_again_do_not_end_the_stream() {
+    let outbox = closed_run(12);
+    outbox.with("r", |run| run.chunks.range_mut(2..8).for_each(|(_, chunk)| chunk.again = true));
+    let platform = FakePlatform::new(50 * MS, |call, _| match call {
+        Call::Multi { index: 2..8, .. } | Call::Channel { .. } => Answer::No(status(422, "bad units")),
+        _ => Answer::Well,
+    });
+    let mut bench = Bench::start(Arc::clone(&outbox), platform);
+    bench.done("r").await;
+    assert_eq!(refused(&outbox).into_iter().map(|(seq, _)| seq).collect::<Vec<_>>(), (2..8).collect::<Vec<_>>());
+    assert_eq!((bench.platform.stored("stream-1").len(), bench.platform.opened()), (6, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_chunk_that_is_too_large_goes_channel_by_channel() {
     let outbox = closed_run(6);
     let platform = FakePlatform::new(50 * MS, |call, _| match call {
