@@ -60,6 +60,9 @@ impl Keeper {
             return;
         }
         let Some(lost) = self.runs.remove(id) else { return };
+        if self.unfinished.as_ref().is_some_and(|unfinished| unfinished.run == *id) {
+            self.unfinished = None;
+        }
         let path = lost.file.path.clone();
         lost.let_go();
         drop(lost);

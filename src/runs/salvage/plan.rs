@@ -109,12 +109,10 @@ pub(super) fn sort_out(pages: &mut Pages, finds: &mut Finds, channels: usize) {
     let without: Vec<i64> = finds.bodies.keys().copied().filter(|seq| finds.chunks.get(seq).is_none()).collect();
     for seq in without {
         let Some(places) = finds.bodies.remove(&seq) else { continue };
-        match Body::read(pages, &places, channels, None) {
-            Some(body) => match spans.get(&body.span()) {
-                Some(of) => finds.bodies.entry(*of).or_default().extend(places),
-                None => drop(finds.bodies.insert(seq, places)),
-            },
-            None => {}
+        let Some(body) = Body::read(pages, &places, channels, None) else { continue };
+        match spans.get(&body.span()) {
+            Some(of) => finds.bodies.entry(*of).or_default().extend(places),
+            None => drop(finds.bodies.insert(seq, places)),
         }
     }
 }

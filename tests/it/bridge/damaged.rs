@@ -32,7 +32,7 @@ async fn die_while_recording(server: &Server) -> (Lab, Chamber) {
 }
 
 fn set_aside(status: &Value) -> String {
-    status["run"]["set_aside"].to_string()
+    status["complaints"].to_string()
 }
 
 fn salvaged(run: &Path) -> PathBuf {
