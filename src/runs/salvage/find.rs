@@ -195,10 +195,10 @@ pub(super) fn find(pages: &mut Pages, stop: &AtomicBool) -> Option<Finds> {
     let mut finds = Finds::default();
     let last = pages.last();
     for number in 1..=last {
-        if number % STEP == 0 && stop.load(Ordering::Relaxed) {
+        if number.is_multiple_of(STEP) && stop.load(Ordering::Relaxed) {
             return None;
         }
-        if number % PROGRESS == 0 {
+        if number.is_multiple_of(PROGRESS) {
             tracing::info!(page = number, of = last, chunks = finds.bodies.len(), "a damaged run file is being read");
         }
         finds.look_into(pages, number);

@@ -68,7 +68,10 @@ impl Log {
             transactions.pop();
         }
         let whole = |transaction: &&[Frame]| transaction.iter().all(|frame| frame.whole);
-        let until = transactions.iter().rposition(|transaction| whole(transaction)).map_or(0, |last| last + 1);
+        let until = transactions
+            .iter()
+            .rposition(|transaction| transaction.iter().all(|frame| frame.whole))
+            .map_or(0, |last| last + 1);
         let (used, torn) = transactions.split_at_checked(until).unwrap_or((&[], &[]));
         let mut log = Self { broken: !intact || torn.len() > 1 || !used.iter().all(whole), ..Self::default() };
         for frame in used.iter().copied().flatten().filter(|frame| frame.whole) {

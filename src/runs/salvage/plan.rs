@@ -200,8 +200,8 @@ pub(super) fn session_of(finds: &Finds, sessions: &[SessionRow], seq: i64, first
         (Some(before), Some(after)) if before == after => before,
         _ => {
             let begun = sessions.iter().filter(|session| between(session.number.0));
-            let begun = begun.filter(|session| session.started.as_nanos() <= first).map(|session| session.number.0);
-            begun.last().or(before).or(after).or(sessions.first().map(|session| session.number.0)).unwrap_or(1)
+            let mut begun = begun.filter(|session| session.started.as_nanos() <= first).map(|session| session.number.0);
+            begun.next_back().or(before).or(after).or(sessions.first().map(|session| session.number.0)).unwrap_or(1)
         }
     }
 }

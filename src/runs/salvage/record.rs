@@ -28,7 +28,8 @@ pub(super) fn values(record: &[u8]) -> Option<Vec<Value<'_>>> {
 
 /// Whether the row is a body, by its first bytes: a row id and bytes.
 pub(super) fn is_body(record: &[u8]) -> bool {
-    split(record).is_some_and(|(types, _)| matches!(types.as_slice(), [0, blob] if *blob >= 12 && blob % 2 == 0))
+    split(record)
+        .is_some_and(|(types, _)| matches!(types.as_slice(), [0, blob] if *blob >= 12 && blob.is_multiple_of(2)))
 }
 
 /// The types of the columns, and the content.
@@ -69,7 +70,7 @@ fn value(kind: u64, bytes: &[u8]) -> Option<Value<'_>> {
             let negative = bytes.first()? & 0x80 != 0;
             Value::Int(bytes.iter().fold(-i64::from(negative), |number, byte| number << 8 | i64::from(*byte)))
         }
-        _ if kind % 2 == 0 => Value::Blob(bytes),
+        _ if kind.is_multiple_of(2) => Value::Blob(bytes),
         _ => Value::Text(std::str::from_utf8(bytes).ok()?),
     })
 }

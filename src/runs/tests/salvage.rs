@@ -427,7 +427,8 @@ async fn what_sqlite_would_read_as_less_is_noticed_at_start() {
     // The first frame of several transactions.
     torn[32 + 24 + 77] ^= 4;
     let cut = &SMALL.main[..SMALL.main.len() - PAGE];
-    let cases: [(&Made, &[u8], Option<&[u8]>, &str); 5] = [
+    type Case<'a> = (&'a Made, &'a [u8], Option<&'a [u8]>, &'a str);
+    let cases: [Case<'_>; 5] = [
         (made, &[], Some(&made.log), "it is empty"),
         (made, &made.main, Some(&torn), "its log is broken"),
         (made, &made.main, None, "log"),
