@@ -206,13 +206,16 @@ fn is_tidy(connection: &Connection) -> rusqlite::Result<bool> {
 }
 
 /// Puts on record, in the file itself and not only in its log, that what is new is in the log; the log is not empty from
-/// here on. A disk that is full must not keep the file from being opened: a lost log then goes unnoticed.
+/// here on. A process that is killed right here has lost nothing, and must not look as if it had: the file counts as tidy
+/// while the log is empty, and as open only with something in it, which the next commit writes over. A disk that is full
+/// must not keep the file from being opened: a lost log then goes unnoticed.
 pub(super) fn mark_open(connection: &Connection, path: &Path) {
+    let checkpoint = |how| connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
     let mark = || {
+        connection.execute("UPDATE run SET tidy = 1", [])?;
+        checkpoint("TRUNCATE")?;
         connection.execute("UPDATE run SET tidy = 0", [])?;
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        // Another value, since SQLite writes nothing where nothing changes.
-        connection.execute("UPDATE run SET tidy = 2", [])
+        checkpoint("FULL")
     };
     if let Err(error) = mark() {
         tracing::warn!(path = %path.display(), %error, "a run file could not be marked as open");

@@ -276,3 +276,46 @@ async fn a_damaged_open_batch_costs_only_itself() {
     assert!(damaged[0].contains("0badcafe00") && damaged[1].contains("nonsense"), "{damaged:?}");
     store.close().await.unwrap();
 }
+
+/// A file without a log that is not marked as tidy counts as damaged. A kill in the very moment of opening must not make
+/// one.
+#[tokio::test]
+async fn a_file_does_not_look_as_if_its_log_were_lost_for_a_moment_while_it_is_opened() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let bench = Bench::new(start(1, 10)).await;
+    bench.append(ticks(0..25, 1)).await;
+    for _ in 0..20 {
+        let copy = bench.crash_copy();
+        let path = run_path(copy.path(), &bench.run);
+        let log = schema::beside(&path, "-wal");
+        let opened = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&opened);
+        let watching = std::thread::spawn(move || {
+            let is_empty = || log.metadata().unwrap().len() == 0;
+            let (mut seen, mut lost) = (0, 0);
+            while !stop.load(Ordering::Relaxed) {
+                if is_empty() {
+                    // What a kill would leave: the file alone. It may be written to while it is copied.
+                    let there = TempDir::new().unwrap();
+                    let alone = there.path().join("alone.sqlite");
+                    std::fs::copy(&path, &alone).unwrap();
+                    if is_empty() {
+                        let file = rusqlite::Connection::open(&alone).unwrap();
+                        let tidy = file.query_row("SELECT tidy FROM run", [], |row| row.get::<_, i64>(0)).unwrap();
+                        seen += 1;
+                        lost += u32::from(tidy != 1);
+                    }
+                }
+            }
+            (seen, lost)
+        });
+        let (store, handle) = Store::open(settings(copy.path())).unwrap();
+        assert_eq!(handle.begin(start(1, 10)).await.unwrap(), bench.run);
+        opened.store(true, Ordering::Relaxed);
+        let (seen, lost) = watching.join().unwrap();
+        assert_eq!(lost, 0, "of {seen} moments with an empty log");
+        store.close().await.unwrap();
+    }
+}
