@@ -19,6 +19,8 @@
  * 17    writes           counted: writing calls under the folder
  * 18    written_bytes    counted: bytes that were written under the folder
  * 19    faults           counted: calls that were made to fail
+ * 64..  logs             pairs: the inode of a `-wal` file that has grown and is not synced yet, and one more than its size
+ *                        before. What a power cut may take
  *
  * Writing through mapped memory (SQLite's `-shm`), and calls that do not go through the C library, are not seen. */
 
@@ -43,7 +45,10 @@
 #include <unistd.h>
 
 enum { ENOSPC_NOW, ROOM, EROFS_NOW, EIO_NOW, SLOW_SYNC, CLOCK, FREE, EIO_SYNC, SYNCS = 16, WRITES, WRITTEN, FAULTS };
+enum { LOGS = 64, LOGS_END = 512 };
 enum { SLOTS_BYTES = 4096, FDS = 65536 };
+/* What a descriptor is of: nothing of ours, a file under the folder, a log under the folder. */
+enum { OTHER, OURS, LOG };
 
 static volatile int64_t *slots;
 static char under[PATH_MAX];
@@ -136,6 +141,36 @@ static ssize_t wrote(ssize_t count) {
     return count;
 }
 
+/* The slot of a log's synced size; of one that is not there yet if `make`. 0 for none. */
+static int slot_of(int64_t inode, int make) {
+    int unused = 0;
+    for (int slot = LOGS; slot + 1 < LOGS_END; slot += 2) {
+        if (get(slot) == inode && get(slot + 1)) return slot + 1;
+        if (!get(slot + 1) && !unused) unused = slot + 1;
+    }
+    if (!make || !unused) return 0;
+    __atomic_store_n(&slots[unused - 1], inode, __ATOMIC_RELAXED);
+    return unused;
+}
+
+static int64_t inode_of(int fd) {
+    struct stat found;
+    return fstat(fd, &found) == 0 ? (int64_t)found.st_ino : 0;
+}
+
+/* Growth that is not synced may be gone; what is written over is either old or new, and new is as good a choice. */
+static void note_unsynced(int fd) {
+    struct stat found;
+    if (ours[fd] != LOG || fstat(fd, &found) != 0) return;
+    int slot = slot_of((int64_t)found.st_ino, 1);
+    if (slot && !get(slot)) __atomic_store_n(&slots[slot], found.st_size + 1, __ATOMIC_RELAXED);
+}
+
+static void forget_unsynced(int64_t inode) {
+    int slot = slot_of(inode, 0);
+    if (slot) __atomic_store_n(&slots[slot], 0, __ATOMIC_RELAXED);
+}
+
 static int64_t place(int fd) { return syscall(SYS_lseek, fd, 0, SEEK_CUR); }
 static int64_t write_place(int fd) {
     int flags = (int)syscall(SYS_fcntl, fd, F_GETFL);
@@ -148,14 +183,18 @@ DECLARE(write);
 ssize_t write(int fd, const void *bytes, size_t count) {
     if (!is_ours(fd)) return REAL(write)(fd, bytes, count);
     ssize_t fits = may_write(fd, count, write_place(fd));
-    return fits < 0 ? -1 : wrote(REAL(write)(fd, bytes, (size_t)fits));
+    if (fits < 0) return -1;
+    note_unsynced(fd);
+    return wrote(REAL(write)(fd, bytes, (size_t)fits));
 }
 
 DECLARE(pwrite64);
 ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
     if (!is_ours(fd)) return REAL(pwrite64)(fd, bytes, count, at);
     ssize_t fits = may_write(fd, count, at);
-    return fits < 0 ? -1 : wrote(REAL(pwrite64)(fd, bytes, (size_t)fits, at));
+    if (fits < 0) return -1;
+    note_unsynced(fd);
+    return wrote(REAL(pwrite64)(fd, bytes, (size_t)fits, at));
 }
 ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) { return pwrite64(fd, bytes, count, at); }
 
@@ -237,14 +276,20 @@ static int may_sync(void) {
 
 DECLARE(fsync);
 int fsync(int fd) {
-    if (is_ours(fd) && may_sync() != 0) return -1;
-    return REAL(fsync)(fd);
+    if (!is_ours(fd)) return REAL(fsync)(fd);
+    if (may_sync() != 0) return -1;
+    int result = REAL(fsync)(fd);
+    if (result == 0 && ours[fd] == LOG) forget_unsynced(inode_of(fd));
+    return result;
 }
 
 DECLARE(fdatasync);
 int fdatasync(int fd) {
-    if (is_ours(fd) && may_sync() != 0) return -1;
-    return REAL(fdatasync)(fd);
+    if (!is_ours(fd)) return REAL(fdatasync)(fd);
+    if (may_sync() != 0) return -1;
+    int result = REAL(fdatasync)(fd);
+    if (result == 0 && ours[fd] == LOG) forget_unsynced(inode_of(fd));
+    return result;
 }
 
 /* 0, or -1 with errno; `kept` is the size of the file that O_TRUNC empties, -1 for none. */
@@ -263,8 +308,10 @@ static int may_open(const char *path, int flags, int64_t *kept) {
     return 0;
 }
 
-static int opened(int fd, int is, int64_t kept) {
-    if (fd >= 0 && fd < FDS) ours[fd] = (unsigned char)is;
+static int opened(int fd, const char *path, int is, int64_t kept) {
+    size_t length = strlen(path);
+    int log = is && length > 4 && !strcmp(path + length - 4, "-wal");
+    if (fd >= 0 && fd < FDS) ours[fd] = log ? LOG : is ? OURS : OTHER;
     if (fd >= 0 && kept > 0 && get(ROOM) >= 0) add(ROOM, kept);
     return fd;
 }
@@ -284,7 +331,7 @@ int open64(const char *path, int flags, ...) {
     int is = is_under(path);
     int64_t kept = -1;
     if (is && may_open(path, flags, &kept) != 0) return -1;
-    return opened(REAL(open64)(path, flags, mode), is, kept);
+    return opened(REAL(open64)(path, flags, mode), path, is, kept);
 }
 DECLARE(open);
 int open(const char *path, int flags, ...) {
@@ -292,7 +339,7 @@ int open(const char *path, int flags, ...) {
     int is = is_under(path);
     int64_t kept = -1;
     if (is && may_open(path, flags, &kept) != 0) return -1;
-    return opened(REAL(open)(path, flags, mode), is, kept);
+    return opened(REAL(open)(path, flags, mode), path, is, kept);
 }
 DECLARE(openat64);
 int openat64(int folder, const char *path, int flags, ...) {
@@ -300,7 +347,7 @@ int openat64(int folder, const char *path, int flags, ...) {
     int is = (folder == AT_FDCWD || path[0] == '/') && is_under(path);
     int64_t kept = -1;
     if (is && may_open(path, flags, &kept) != 0) return -1;
-    return opened(REAL(openat64)(folder, path, flags, mode), is, kept);
+    return opened(REAL(openat64)(folder, path, flags, mode), path, is, kept);
 }
 DECLARE(openat);
 int openat(int folder, const char *path, int flags, ...) {
@@ -308,7 +355,7 @@ int openat(int folder, const char *path, int flags, ...) {
     int is = (folder == AT_FDCWD || path[0] == '/') && is_under(path);
     int64_t kept = -1;
     if (is && may_open(path, flags, &kept) != 0) return -1;
-    return opened(REAL(openat)(folder, path, flags, mode), is, kept);
+    return opened(REAL(openat)(folder, path, flags, mode), path, is, kept);
 }
 
 DECLARE(close);
@@ -326,8 +373,14 @@ int unlink(const char *path) {
     if (!is_under(path)) return REAL(unlink)(path);
     if (may_change(0) != 0) return -1;
     int64_t size = size_of_path(path);
+    struct stat found;
+    int64_t inode = lstat(path, &found) == 0 ? (int64_t)found.st_ino : 0;
     int result = REAL(unlink)(path);
-    if (result == 0) give_back(size);
+    if (result == 0) {
+        give_back(size);
+        /* The number is soon another file's. */
+        forget_unsynced(inode);
+    }
     return result;
 }
 

@@ -2,7 +2,7 @@
 //! what each fault does), and the file that switches them while the child runs.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -80,11 +80,39 @@ impl Faults {
 
     /// Reads a slot.
     pub(crate) fn get(&self, slot: &str) -> i64 {
+        self.read(place(slot))
+    }
+
+    fn read(&self, at: u64) -> i64 {
         let mut bytes = [0; 8];
-        self.control.read_exact_at(&mut bytes, place(slot)).unwrap();
+        self.control.read_exact_at(&mut bytes, at).unwrap();
         i64::from_ne_bytes(bytes)
     }
+
+    /// Takes away from the logs in a folder what their dead writer had not synced, as a power cut may. True if something
+    /// was taken.
+    pub(crate) fn cut_power(&self, folder: &Path) -> bool {
+        let mut taken = false;
+        for slot in (LOGS..LOGS_END).step_by(2) {
+            let (inode, from) = (self.read(8 * slot), self.read(8 * (slot + 1)));
+            self.control.write_all_at(&0_i64.to_ne_bytes(), 8 * (slot + 1)).unwrap();
+            let Ok(from) = u64::try_from(from - 1) else { continue };
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let found = fs::metadata(&path).unwrap();
+                if found.ino() == inode.cast_unsigned() && found.len() > from {
+                    File::options().write(true).open(&path).unwrap().set_len(from).unwrap();
+                    taken = true;
+                }
+            }
+        }
+        taken
+    }
 }
+
+/// Where the pairs of logs and their sizes begin and end.
+const LOGS: u64 = 64;
+const LOGS_END: u64 = 512;
 
 fn place(slot: &str) -> u64 {
     let found = SLOTS.iter().find(|(name, _)| *name == slot);
