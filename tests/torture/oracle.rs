@@ -36,6 +36,12 @@ pub(crate) struct Totals {
     pub(crate) unrecorded: u64,
     /// Values said while the program lived, not on disk and not counted, but in the last moments before it was killed.
     pub(crate) cost_of_kills: u64,
+    /// Values of which nothing can be asked: said by an ailing instrument, to nobody, or in the moment of the end.
+    pub(crate) excused: u64,
+    /// Power cuts that took something that was not synced.
+    pub(crate) power_cuts: u64,
+    /// The longest that a value was given to be durable.
+    pub(crate) durable_after: Duration,
     /// Points that are on a stream that ended before they were confirmed, and again on the one after it.
     pub(crate) again: u64,
     /// Chunks that were frozen before the platform's clock was known.
@@ -76,5 +82,7 @@ pub(crate) fn judge(witnesses: &Witnesses) -> Judgement {
     places::check(witnesses, &mut judgement);
     stamps::check(witnesses, &truth, &mut judgement);
     losses::check(witnesses, &truth, &mut judgement);
+    judgement.totals.power_cuts = witnesses.deeds.power_cuts;
+    judgement.totals.durable_after = witnesses.deeds.durable_after;
     judgement
 }

@@ -49,6 +49,8 @@ pub(crate) enum Axis {
 pub(crate) enum Action {
     /// `kill -9`.
     Kill,
+    /// The same, and what was not synced of the logs is gone.
+    PowerCut,
     /// Starts the program if it is dead; waits for its end if it has been asked to.
     Start,
     /// SIGTERM.
@@ -95,6 +97,7 @@ impl Action {
     pub(crate) fn sort(&self) -> Option<String> {
         Some(match self {
             Self::Kill => "kill".to_owned(),
+            Self::PowerCut => "power cut".to_owned(),
             Self::Terminate => "terminate".to_owned(),
             Self::Start | Self::Replug(_) | Self::Heal(_) | Self::DiskHeals => return None,
             Self::Platform(server::Plan { fault: Fault::None, .. }) => return None,
@@ -261,7 +264,7 @@ impl Dice {
         let times = if self.chance(25) { self.0.u32(2..=4) } else { 1 };
         let mut at = at;
         for _ in 0..times {
-            actions.push((at, Action::Kill));
+            actions.push((at, if self.chance(40) { Action::PowerCut } else { Action::Kill }));
             let pause = if self.chance(30) { Duration::ZERO } else { self.between(0, 1_000) };
             at += pause;
             actions.push((at, Action::Start));

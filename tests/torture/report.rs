@@ -37,6 +37,8 @@ impl Report {
             (&mut sum.late, totals.late),
             (&mut sum.unrecorded, totals.unrecorded),
             (&mut sum.cost_of_kills, totals.cost_of_kills),
+            (&mut sum.excused, totals.excused),
+            (&mut sum.power_cuts, totals.power_cuts),
             (&mut sum.again, totals.again),
             (&mut sum.unclocked, totals.unclocked),
             (&mut sum.squeezed, totals.squeezed),
@@ -47,6 +49,7 @@ impl Report {
             *sum += one;
         }
         sum.worst_stamp = sum.worst_stamp.max(totals.worst_stamp);
+        sum.durable_after = sum.durable_after.max(totals.durable_after);
     }
 
     pub(crate) fn failed(&self) -> &[u64] {
@@ -57,7 +60,7 @@ impl Report {
     pub(crate) fn table(&self, wall: Duration) -> String {
         let Totals { said, read, recorded, filled, uploaded, rejected, .. } = self.totals;
         let Totals { bad, decimated, late, unrecorded, cost_of_kills, again, unclocked, squeezed, .. } = self.totals;
-        let Totals { runs, sessions, streams, worst_stamp, .. } = self.totals;
+        let Totals { runs, sessions, streams, worst_stamp, excused, power_cuts, durable_after, .. } = self.totals;
         let mut rows = vec![
             ("rounds".to_owned(), self.rounds.to_string()),
             ("rounds that failed".to_owned(), self.failed.len().to_string()),
@@ -70,7 +73,10 @@ impl Report {
             ("  late, unrecorded".to_owned(), format!("{late}, {unrecorded}")),
             ("points on the platform".to_owned(), uploaded.to_string()),
             ("points refused and kept".to_owned(), rejected.to_string()),
-            ("cost of kills, values".to_owned(), cost_of_kills.to_string()),
+            ("lost with a kill, values".to_owned(), cost_of_kills.to_string()),
+            ("  longest time given".to_owned(), format!("{:.1} s", durable_after.as_secs_f64())),
+            ("lost, nothing to be asked of".to_owned(), excused.to_string()),
+            ("power cuts that took something".to_owned(), power_cuts.to_string()),
             ("on an ended stream and again".to_owned(), again.to_string()),
             ("chunks sent without the clock".to_owned(), unclocked.to_string()),
             ("stamps that made way".to_owned(), squeezed.to_string()),

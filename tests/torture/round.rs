@@ -57,6 +57,8 @@ struct World<'a> {
     clockless_since: Option<Instant>,
     clock_nanos: i64,
     clocks: Vec<i64>,
+    /// Those that took something.
+    power_cuts: u64,
     complaints: Vec<String>,
 }
 
@@ -95,6 +97,7 @@ pub(crate) async fn play(plan: &Plan, folder: &Path) -> Played {
         clockless_since: None,
         clock_nanos: 0,
         clocks: vec![0],
+        power_cuts: 0,
         complaints: Vec::new(),
     };
     world.carry_out().await;
@@ -154,7 +157,8 @@ impl World<'_> {
     async fn act(&mut self, action: &Action) {
         let now = Instant::now();
         match action {
-            Action::Kill => self.kill(),
+            Action::Kill => self.kill(false),
+            Action::PowerCut => self.kill(true),
             Action::Start => self.start_again().await,
             Action::Terminate => self.terminate(),
             Action::Platform(plan) => self.set_platform_fault(plan.clone()),
@@ -218,15 +222,15 @@ impl World<'_> {
         }
     }
 
-    fn kill(&mut self) {
+    fn kill(&mut self, power_cut: bool) {
         self.notice_an_end();
         let killed = Instant::now();
         self.signal(Signal::KILL);
-        self.end(Some(killed));
+        self.end(Some(killed), power_cut);
     }
 
     /// Takes note of the end of the program, and of what it has left on disk.
-    fn end(&mut self, killed: Option<Instant>) {
+    fn end(&mut self, killed: Option<Instant>, power_cut: bool) {
         let Some(running) = self.program.take() else { return };
         let ended = running.process.fell();
         let now = Instant::now();
@@ -242,6 +246,10 @@ impl World<'_> {
             code,
             log: ended.stderr,
         });
+        let runs = self.folder.join("data/runs");
+        if power_cut && runs.exists() {
+            self.power_cuts += u64::from(self.faults.cut_power(&runs));
+        }
         self.look();
     }
 
@@ -274,7 +282,7 @@ impl World<'_> {
             return;
         }
         let told = running.told.is_some();
-        self.end(None);
+        self.end(None, false);
         let Some(life) = self.lives.last() else { return };
         let disk = self.disk_since.is_some() || self.disk.iter().any(|span| span.overlaps(life.begun, life.ended));
         if !told && !disk {
@@ -289,7 +297,7 @@ impl World<'_> {
             self.notice_an_end();
             if Instant::now() > deadline {
                 self.complaints.push("the program did not end after SIGTERM".to_owned());
-                self.kill();
+                self.kill(false);
             }
             tokio::time::sleep(WATCH_EVERY).await;
         }
@@ -404,7 +412,8 @@ impl World<'_> {
     }
 
     fn witnesses(self, time: TimeBase, longest_wait: Duration) -> Played {
-        let Self { plan, folder, server, lines, lives, looks, ailments, disk, clockless, clocks, .. } = self;
+        let Self { plan, folder, server, lines, lives, looks, ailments, disk, clockless, clocks, power_cuts, .. } =
+            self;
         let mut complaints = self.complaints;
         for life in &lives {
             for words in ["panicked at", "ended in a panic"] {
@@ -429,6 +438,7 @@ impl World<'_> {
             disk,
             clockless,
             clocks,
+            power_cuts,
             durable_after,
         };
         let said = lines.iter().map(SimHandle::said).collect();

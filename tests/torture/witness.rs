@@ -41,6 +41,8 @@ pub(crate) struct Deeds {
     pub(crate) clockless: Vec<Span>,
     /// Every distance from the truth that the machine's wall clock has had.
     pub(crate) clocks: Vec<i64>,
+    /// Power cuts that took something that was not synced.
+    pub(crate) power_cuts: u64,
     /// The longest that an intact reading may wait to be durable.
     pub(crate) durable_after: Duration,
 }

@@ -71,13 +71,11 @@ fn is_excused(deeds: &Deeds, given: &Given<'_>, judgement: &mut Judgement) -> bo
     let ails = deeds.ailments.iter().any(|(line, span)| {
         *line == given.line && span.from <= sent + UNDER_WAY && heard <= span.to + AFTER_AN_AILMENT
     });
-    if ails {
+    let life = deeds.lives.iter().find(|life| life.begun <= heard && heard <= life.ended);
+    let Some(life) = life.filter(|life| !ails && life.told.is_none_or(|told| sent + UNDER_WAY < told)) else {
+        judgement.totals.excused += 1;
         return true;
-    }
-    let Some(life) = deeds.lives.iter().find(|life| life.begun <= heard && heard <= life.ended) else { return true };
-    if life.told.is_some_and(|told| told <= sent + UNDER_WAY) {
-        return true;
-    }
+    };
     let excused = safe_until(deeds, life).is_some_and(|safe| safe <= sent);
     judgement.totals.cost_of_kills += u64::from(excused);
     excused
