@@ -89,13 +89,19 @@ impl Faults {
         i64::from_ne_bytes(bytes)
     }
 
+    /// The system has written to the disk what dead writers left in its memory: nothing of it can be taken any more.
+    pub(crate) fn written_back(&self) {
+        for slot in (LOGS..LOGS_END).step_by(2) {
+            self.control.write_all_at(&0_i64.to_ne_bytes(), 8 * (slot + 1)).unwrap();
+        }
+    }
+
     /// Takes away from the logs in a folder what their dead writer had not synced, as a power cut may. True if something
     /// was taken.
     pub(crate) fn cut_power(&self, folder: &Path) -> bool {
         let mut taken = false;
         for slot in (LOGS..LOGS_END).step_by(2) {
             let (inode, from) = (self.read(8 * slot), self.read(8 * (slot + 1)));
-            self.control.write_all_at(&0_i64.to_ne_bytes(), 8 * (slot + 1)).unwrap();
             let Ok(from) = u64::try_from(from - 1) else { continue };
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
@@ -106,6 +112,7 @@ impl Faults {
                 }
             }
         }
+        self.written_back();
         taken
     }
 }

@@ -264,7 +264,17 @@ impl Dice {
         let times = if self.chance(25) { self.0.u32(2..=4) } else { 1 };
         let mut at = at;
         for _ in 0..times {
-            actions.push((at, if self.chance(40) { Action::PowerCut } else { Action::Kill }));
+            if self.chance(40) {
+                // Mostly there is nothing that a disk of today has not synced.
+                if self.chance(70) {
+                    let (before, slow) = (self.between(50, 600), self.between(200, 1_500));
+                    actions.push((at.saturating_sub(before), Action::Disk(Disk::Slow(slow))));
+                    actions.push((at + millis(1), Action::DiskHeals));
+                }
+                actions.push((at, Action::PowerCut));
+            } else {
+                actions.push((at, Action::Kill));
+            }
             let pause = if self.chance(30) { Duration::ZERO } else { self.between(0, 1_000) };
             at += pause;
             actions.push((at, Action::Start));

@@ -250,6 +250,8 @@ impl World<'_> {
         if power_cut && runs.exists() {
             self.power_cuts += u64::from(self.faults.cut_power(&runs));
         }
+        // What is seen on disk now is to stay.
+        self.faults.written_back();
         self.look();
     }
 
