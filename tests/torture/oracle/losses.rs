@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use mbe_bridge::model::Stamp;
+
 use super::Judgement;
 use super::truth::{Given, Truth, same};
 use crate::witness::{Deeds, Life, Witnesses};
@@ -14,6 +16,10 @@ const AFTER_AN_AILMENT: Duration = Duration::from_millis(2_500);
 /// A question that is under way when the links are stopped is dropped with its answer.
 const UNDER_WAY: Duration = Duration::from_millis(300);
 
+/// After a question that was given up, and answered too late, the next answer is held back for a second: where the link is
+/// stopped meanwhile it is dropped.
+const ANSWERS_TO_A_BAD_READING: u64 = 2;
+
 /// A sample is no further from its exchange than this; beyond it is another.
 const NEAR: Duration = Duration::from_secs(1);
 
@@ -23,11 +29,11 @@ pub(super) fn check(witnesses: &Witnesses, truth: &Truth<'_>, judgement: &mut Ju
         let mut free: Vec<bool> = vec![true; samples.len()];
         let mut missing = Vec::new();
         for given in given {
-            let found = samples.iter().enumerate().position(|(place, sample)| {
-                free[place]
-                    && same(given.value, sample.value)
-                    && sample.at.nanos_since(given.middle).unsigned_abs() < NEAR.as_nanos() as u64
-            });
+            let near = |at: Stamp| i128::from(at.nanos_since(given.middle)).unsigned_abs() < NEAR.as_nanos();
+            let found = samples
+                .iter()
+                .enumerate()
+                .position(|(place, sample)| free[place] && same(given.value, sample.value) && near(sample.at));
             match found {
                 Some(place) => free[place] = false,
                 None => missing.push(given),
@@ -59,7 +65,7 @@ fn counted(witnesses: &Witnesses, name: &str) -> u64 {
                     .position(|line| line.iter().any(|said| *said.instrument == *channel.instrument));
                 // An instrument that ails makes bad readings of values that were never said; the others do not.
                 let ails = witnesses.deeds.ailments.iter().any(|(line, _)| Some(*line) == place);
-                counted += if ails { 0 } else { counts.bad_total() };
+                counted += if ails { 0 } else { ANSWERS_TO_A_BAD_READING * counts.bad_total() };
             }
         }
     }
