@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use mbe_bridge::model::RunState;
 use mbe_bridge::runs::read::RunFile;
@@ -31,8 +31,9 @@ fn state(run: &Path) -> RunState {
 }
 
 fn finished_days_ago(run: &Path, days: u64) {
-    let at = SystemTime::now() - Duration::from_secs(days * 86_400);
-    fs::File::options().append(true).open(run).unwrap().set_modified(at).unwrap();
+    let file = fs::File::options().append(true).open(run).unwrap();
+    let at = file.metadata().unwrap().modified().unwrap() - Duration::from_secs(days * 86_400);
+    file.set_modified(at).unwrap();
 }
 
 /// The confirmations of a long queue fit into the reserve while recording waits for space.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mbe_bridge::model::{SessionId, Stamp};
+use mbe_bridge::model::{SessionId, Stamp, TimeBase};
 use mbe_bridge::runs::read::RunFile;
 use mbe_bridge::server::Settings;
 use tokio::net::TcpSocket;
@@ -73,9 +73,8 @@ async fn offline_a_step_of_the_clock_is_taken_over_at_once_and_the_platform_s_wo
     let chamber = Chamber::start(lab.folder());
     lab.field = chamber.toml();
     let faults = Faults::new(&lab.folder().join("faults"), &lab.data());
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     // Ten minutes after the epoch.
-    let behind = i64::try_from(now.as_nanos()).unwrap() - 600_000_000_000;
+    let behind = TimeBase::start().now().as_nanos() - 600_000_000_000;
     faults.set("clock_offset_ns", -behind);
     let process = run_under(&lab, &faults);
     let status = process
