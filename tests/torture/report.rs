@@ -40,6 +40,7 @@ impl Report {
             (&mut sum.excused, totals.excused),
             (&mut sum.power_cuts, totals.power_cuts),
             (&mut sum.again, totals.again),
+            (&mut sum.unfinalized, totals.unfinalized),
             (&mut sum.unclocked, totals.unclocked),
             (&mut sum.squeezed, totals.squeezed),
             (&mut sum.runs, totals.runs),
@@ -61,6 +62,7 @@ impl Report {
         let Totals { said, read, recorded, filled, uploaded, rejected, .. } = self.totals;
         let Totals { bad, decimated, late, unrecorded, cost_of_kills, again, unclocked, squeezed, .. } = self.totals;
         let Totals { runs, sessions, streams, worst_stamp, excused, power_cuts, durable_after, .. } = self.totals;
+        let unfinalized = self.totals.unfinalized;
         let mut rows = vec![
             ("rounds".to_owned(), self.rounds.to_string()),
             ("rounds that failed".to_owned(), self.failed.len().to_string()),
@@ -78,6 +80,7 @@ impl Report {
             ("lost, nothing to be asked of".to_owned(), excused.to_string()),
             ("power cuts that took something".to_owned(), power_cuts.to_string()),
             ("on an ended stream and again".to_owned(), again.to_string()),
+            ("streams gone when finalized".to_owned(), unfinalized.to_string()),
             ("chunks sent without the clock".to_owned(), unclocked.to_string()),
             ("stamps that made way".to_owned(), squeezed.to_string()),
             ("worst stamp error".to_owned(), format!("{:.1} ms", worst_stamp.as_secs_f64() * 1e3)),

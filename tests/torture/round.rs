@@ -431,7 +431,14 @@ impl World<'_> {
         });
         let half_tick = if plan.lab.axis == Axis::Native { Duration::ZERO } else { PERIOD / 2 };
         let durable_after = plan.lab.commit_every + plan.lab.lateness + BUSY + 2 * longest_wait;
+        let streams_were_gone = plan.actions.iter().any(|(_, action)| match action {
+            Action::Platform(plan) => {
+                matches!(plan.fault, Fault::Forget | Fault::Refuse { status: 404 | 409 | 410, .. })
+            }
+            _ => false,
+        });
         let deeds = Deeds {
+            streams_were_gone,
             time,
             ahead_nanos: plan.lab.ahead_nanos,
             half_tick,

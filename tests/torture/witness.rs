@@ -39,6 +39,8 @@ pub(crate) struct Deeds {
     pub(crate) disk: Vec<Span>,
     /// Times in which the platform did not tell its clock as it should.
     pub(crate) clockless: Vec<Span>,
+    /// Whether the platform has ever said of streams that there are none of that id, although there are.
+    pub(crate) streams_were_gone: bool,
     /// Every distance from the truth that the machine's wall clock has had.
     pub(crate) clocks: Vec<i64>,
     /// Power cuts that took something that was not synced.

@@ -44,6 +44,8 @@ pub(crate) struct Totals {
     pub(crate) durable_after: Duration,
     /// Points that are on a stream that ended before they were confirmed, and again on the one after it.
     pub(crate) again: u64,
+    /// Streams that the run file calls finalized, since the platform said that it had none of that id, and that are open.
+    pub(crate) unfinalized: u64,
     /// Chunks that were frozen before the platform's clock was known.
     pub(crate) unclocked: u64,
     /// Points whose stamps make way for those of a chunk before, which was frozen by another clock.

@@ -43,7 +43,14 @@ pub(super) fn check(witnesses: &Witnesses, judgement: &mut Judgement) {
     for there in &witnesses.platform {
         judgement.totals.streams += 1;
         rises(there, owners.get(there.data_id.as_str()).map(|(run, _)| *run), judgement);
-        ended_well(there, owners.get(there.data_id.as_str()).copied(), judgement);
+        let owner = owners.get(there.data_id.as_str()).copied();
+        if !ended_well(there, owner) {
+            judgement.totals.unfinalized += 1;
+            // A stream that is said to be gone is left as it is; when it is back, nobody finalizes it.
+            if !witnesses.deeds.streams_were_gone {
+                judgement.complain(SORT, format!("stream {} is not finalized on the platform", there.data_id));
+            }
+        }
         let mut again: BTreeMap<u64, u64> = BTreeMap::new();
         for (channel, index, slice) in slices(there) {
             let place = (there.data_id.clone(), channel.to_owned(), index);
@@ -156,11 +163,9 @@ fn rises(there: &StreamThere, run: Option<&RunOnDisk>, judgement: &mut Judgement
     }
 }
 
-fn ended_well(there: &StreamThere, owner: Option<(&RunOnDisk, i64)>, judgement: &mut Judgement) {
-    let id = &there.data_id;
-    let Some((run, number)) = owner else { return };
-    let Some(stream) = run.streams.iter().find(|stream| stream.record.number == number) else { return };
-    if stream.record.state == StreamState::Finalized && there.state == server::StreamState::Active {
-        judgement.complain(SORT, format!("stream {id} is not finalized on the platform"));
-    }
+/// Whether a stream that the run file calls finalized is so on the platform.
+fn ended_well(there: &StreamThere, owner: Option<(&RunOnDisk, i64)>) -> bool {
+    let stream = owner.and_then(|(run, number)| run.streams.iter().find(|stream| stream.record.number == number));
+    let finalized = stream.is_some_and(|stream| stream.record.state == StreamState::Finalized);
+    !finalized || there.state != server::StreamState::Active
 }
