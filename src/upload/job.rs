@@ -77,8 +77,7 @@ pub(super) async fn carry_out(step: Step, run: RunId, outbox: Arc<dyn Outbox>, p
         }
         Step::End(data_id, why) => end(outbox.as_ref(), platform.as_ref(), &run, &data_id, &why).await,
         Step::Finalize(data_id) => match platform.finalize(&data_id).await {
-            // A stream that is gone, or finalized by a request whose answer was lost, has no more to be finalized.
-            Ok(()) | Err(PlatformError::Gone { .. }) => finalized(outbox.as_ref(), &run).await,
+            Ok(()) => finalized(outbox.as_ref(), &run).await,
             Err(error) => Ok(Outcome::NotFinalized(error)),
         },
         Step::Close => finalized(outbox.as_ref(), &run).await,

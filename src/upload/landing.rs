@@ -19,6 +19,10 @@ use crate::model::with_causes;
 /// Refusals to finalize after which a stream is left as it is: all its chunks are confirmed.
 const FINALIZE_REFUSALS: u32 = 3;
 
+/// One that is gone, or was finalized by a request whose answer was lost, has no more to be finalized; but a platform that is
+/// being restarted says that it is gone, too.
+const FINALIZE_GONE: u32 = 2;
+
 impl Courier {
     /// A step has ended.
     pub(super) fn landed(&mut self, ended: Result<(Id, Outcome), JoinError>) {
@@ -165,6 +169,13 @@ impl Courier {
         let Some(run) = self.runs.get_mut(place) else { return };
         if error.is_transient() || matches!(error, PlatformError::Unauthorized { .. }) {
             run.step_failed();
+        } else if matches!(error, PlatformError::Gone { .. }) {
+            if run.finalize_refused() < FINALIZE_GONE {
+                run.look_again(now);
+            } else {
+                tracing::info!(run = %run.run().run, "the platform does not have the stream any more; it needs no finalizing");
+                self.start(place, Step::Close);
+            }
         } else if run.finalize_refused() < FINALIZE_REFUSALS {
             run.hold(now, self.settings.hold, &with_causes(&error));
         } else {

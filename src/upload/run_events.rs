@@ -145,7 +145,7 @@ impl RunUpload {
         match self.gone_before {
             None => {
                 self.gone_before = Some(next);
-                self.hold = Some(Hold { until: now + SECOND_LOOK, why: None });
+                self.look_again(now);
             }
             Some(before) if number >= before && self.ending.is_none() => {
                 if self.fresh {
@@ -155,6 +155,11 @@ impl RunUpload {
             }
             Some(_) => {}
         }
+    }
+
+    /// Asks once more, in a moment.
+    pub(super) fn look_again(&mut self, now: Instant) {
+        self.hold = Some(Hold { until: now + SECOND_LOOK, why: None });
     }
 
     /// Draws the conclusion if the stream takes nothing any more. A stream that never took anything is not replaced, as the

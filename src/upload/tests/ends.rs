@@ -2,6 +2,7 @@
 
 use super::platform::Answer;
 use super::platform::FakePlatform;
+use super::platform::gone;
 use super::*;
 use crate::atomscale::PlatformError;
 use crate::model::RunId;
@@ -67,4 +68,30 @@ async fn an_end_during_an_outage_comes_in_time() {
     let began = Instant::now();
     assert_eq!(bench.finish().await.queued, 5);
     assert!(began.elapsed() <= 20 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_not_found_by_accident_is_finalized_all_the_same() {
+    let mut misses = 1;
+    let platform = FakePlatform::new(50 * MS, move |call, _| match call {
+        Call::Finalize(_) if misses > 0 => {
+            misses -= 1;
+            Answer::No(gone())
+        }
+        _ => Answer::Well,
+    });
+    let mut bench = Bench::start(closed_run(5), platform);
+    bench.done("r").await;
+    assert_eq!(bench.platform.finalized(), ["stream-1"]);
+
+    // One that stays away needs no more; nor does one whose finalizing succeeded unheard.
+    for answer in [|| Answer::No(gone()), || Answer::Lost] {
+        let platform = FakePlatform::new(50 * MS, move |call, _| match call {
+            Call::Finalize(_) => answer(),
+            _ => Answer::Well,
+        });
+        let mut bench = Bench::start(closed_run(5), platform);
+        bench.done("r").await;
+        assert!((2..4).contains(&bench.platform.count(|call| matches!(call, Call::Finalize(_)))));
+    }
 }
