@@ -271,7 +271,12 @@ impl Snapshot {
         if lost > 0 {
             complaints.push(format!("{lost} samples of this run could not be recorded"));
         }
-        let set_aside = |file: &SetAside| format!("a run file was set aside: {}: {}", file.path, file.why);
+        let set_aside = |file: &SetAside| {
+            format!(
+                "a run file was set aside: {}: {} (move it elsewhere when you have seen to it)",
+                file.path, file.why
+            )
+        };
         complaints.extend(self.store.set_aside.iter().map(set_aside));
         if let Some(why) = &self.run.paused {
             complaints.push(format!("recording has paused: {why}"));

@@ -37,6 +37,11 @@ impl Keeper {
             return;
         }
         self.look_at = now + self.settings.retry_every;
+        // A person has moved it away.
+        let seen_to = |aside: &SetAside| store::is_set_aside(&aside.path) && !aside.path.exists();
+        if self.set_aside.iter().any(seen_to) {
+            self.set_aside = self.set_aside.iter().filter(|aside| !seen_to(aside)).cloned().collect();
+        }
         let astray = |run: &Run| run.file.place.look(&run.file.path).is_err();
         let lost: Vec<RunId> = self.runs.values().filter(|run| astray(run)).map(|run| run.head.id.clone()).collect();
         self.keep_lock(!lost.is_empty());

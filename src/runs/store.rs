@@ -99,6 +99,11 @@ pub(super) fn lock(data_dir: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
+/// Whether a file has the name of one that was set aside.
+pub(super) fn is_set_aside(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().contains(".sqlite.damaged-"))
+}
+
 /// What is in the folder of runs at start.
 #[derive(Debug, Default)]
 pub(super) struct Found {

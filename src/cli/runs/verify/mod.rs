@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::list::exit_of;
-use super::place::{Place, damaged_files, run_files};
+use super::place::{Place, damaged_files, is_set_aside, run_files};
 use crate::cli::report::{Exit, Failure, Outcome};
 use crate::cli::{print, runtime};
 use crate::model::with_causes;
@@ -137,7 +137,8 @@ impl Report {
         });
         if let Err(error) = checked {
             report.exit = exit_of(&error);
-            report.findings.add(None, None, with_causes(&error), UNREADABLE);
+            let cure = if is_set_aside(path) { SET_ASIDE } else { UNREADABLE };
+            report.findings.add(None, None, with_causes(&error), cure);
         } else if let Some(reader) = reader {
             match reader.check(path).await {
                 Ok(found) => report.platform = Some(found),
@@ -199,6 +200,9 @@ fn tell(problems: &[Problem], more: usize, remarks: &[String]) {
     cures.iter().for_each(|cure| print(format_args!("  what to do: {cure}")));
     remarks.iter().for_each(|remark| print(format_args!("  note: {remark}")));
 }
+
+const SET_ASIDE: &str = "it was set aside as damaged, and what was readable of it is a run of its own (see `mbe-bridge runs`); \
+     move it elsewhere when you have seen to it";
 
 const UNREADABLE: &str = "keep the file; a bridge that is started on its data folder sets it aside, and what is readable in it \
      can be salvaged; if there is a copy, verify that";
