@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::live::Board;
+use crate::live::Disagreement;
 use crate::live::DiskLive;
 use crate::live::PlatformLive;
 use crate::live::PointsLive;
@@ -98,13 +99,16 @@ fn account(totals: &runs::RunTotals) -> RunAccount {
     }
 }
 
-fn disagreement(of: &runs::Disagreement) -> String {
+fn disagreement(of: &runs::Disagreement) -> Disagreement {
     let under_way =
         if of.unconfirmed > 0 { format!(" (and {} may be under way)", of.unconfirmed) } else { String::new() };
     let runs::Disagreement { data_id, channel, said, confirmed, .. } = of;
-    format!(
-        "{channel} on stream {data_id}: the platform says to hold {said} points, {confirmed} are confirmed{under_way}"
-    )
+    Disagreement {
+        words: format!(
+            "{channel} on stream {data_id}: the platform says to hold {said} points, {confirmed} are confirmed{under_way}"
+        ),
+        missing: said < confirmed,
+    }
 }
 
 fn platform_live(status: &upload::Status, time: TimeBase) -> PlatformLive {

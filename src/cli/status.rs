@@ -128,6 +128,9 @@ fn show_platform(status: &Value) {
         let when = ago(at("/platform/last_failure/at")).unwrap_or_default();
         print(format_args!("last failure {when} ago: {words}"));
     }
+    for words in at("/disagreements").as_array().into_iter().flatten().filter_map(Value::as_str) {
+        print(format_args!("the platform counts otherwise: {words}"));
+    }
 }
 
 /// The runs that wait for the platform, where there are others than the one being recorded.

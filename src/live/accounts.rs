@@ -54,8 +54,17 @@ pub struct RunAccount {
     pub oldest_queued: Option<Stamp>,
     /// Its newest stream.
     pub stream: Option<StreamRecord>,
-    /// Where the platform's count of points is another than the run file's, in words.
-    pub disagreements: Vec<String>,
+    /// Where the platform's count of points is another than the run file's.
+    pub disagreements: Vec<Disagreement>,
+}
+
+/// The platform counts other points of a channel than the run file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disagreement {
+    /// What each says.
+    pub words: String,
+    /// It counts fewer than it has confirmed. More may be its way of counting; fewer are missing.
+    pub missing: bool,
 }
 
 impl RunAccount {

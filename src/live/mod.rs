@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::model::{Channel, ChannelIndex, ClockReading, Counts, Finite, Outcome, Reason, RunId, Stamp};
 
-pub use accounts::{Begun, PointsLive, RunAccount, SetAside, StoreLive};
+pub use accounts::{Begun, Disagreement, PointsLive, RunAccount, SetAside, StoreLive};
 pub use actions::{Actions, NotDone};
 pub use board::{Board, HeardNote, PollNote};
 pub use host::{ClockSteps, DiskLive};
@@ -294,9 +294,9 @@ impl Snapshot {
                     account.run
                 ));
             }
-            let disagreements = account.disagreements.iter();
+            let missing = account.disagreements.iter().filter(|found| found.missing);
             complaints
-                .extend(disagreements.map(|words| format!("run {} and the platform disagree: {words}", account.run)));
+                .extend(missing.map(|found| format!("points of run {} are missing: {}", account.run, found.words)));
         }
         complaints
     }

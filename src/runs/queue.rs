@@ -280,8 +280,13 @@ impl Run {
             let disagrees = held.disagrees(false);
             if disagrees && !held.noted {
                 let (said, confirmed) = (held.said.unwrap_or_default(), held.confirmed);
-                tracing::error!(run = %self.head.id, channel = %channel.name, said, confirmed, unconfirmed = held.sent,
-                    "the platform says to hold another number of points than it has confirmed");
+                if said < confirmed {
+                    tracing::error!(run = %self.head.id, channel = %channel.name, said, confirmed,
+                        "the platform says to hold fewer points than it has confirmed");
+                } else {
+                    tracing::warn!(run = %self.head.id, channel = %channel.name, said, confirmed, unconfirmed = held.sent,
+                        "the platform says to hold more points than were sent");
+                }
                 let text = format!(
                     "{}: the platform says to hold {said} points, {confirmed} are confirmed and {} under way",
                     channel.name, held.sent

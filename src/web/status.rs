@@ -270,7 +270,7 @@ impl Status {
             runs: snapshot.store.runs.iter().map(|account| RunLine::of(account, snapshot)).collect(),
             totals: Totals::of(snapshot),
             set_aside: snapshot.store.set_aside.iter().map(SetAside::of).collect(),
-            disagreements: snapshot.store.all().flat_map(|account| account.disagreements.clone()).collect(),
+            disagreements: snapshot.store.all().flat_map(words_of_disagreements).collect(),
             store: Store {
                 paused: snapshot.store.paused.clone(),
                 buffered: snapshot.store.buffered,
@@ -333,7 +333,7 @@ impl RunLine {
                 },
             }),
             held: snapshot.platform.held.iter().find(|(run, _)| *run == account.run).map(|(_, why)| why.clone()),
-            disagreements: account.disagreements.clone(),
+            disagreements: words_of_disagreements(account).collect(),
         }
     }
 }
@@ -474,4 +474,8 @@ impl ChannelCounts {
             waiting,
         }
     }
+}
+
+fn words_of_disagreements(account: &crate::live::RunAccount) -> impl Iterator<Item = String> {
+    account.disagreements.iter().map(|found| found.words.clone())
 }

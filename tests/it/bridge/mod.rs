@@ -32,6 +32,7 @@ mod key;
 mod killed;
 mod late;
 mod links;
+mod miscount;
 mod offline;
 mod one_at_a_time;
 mod outages;
