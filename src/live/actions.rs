@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use crate::model::RunId;
+use crate::model::{Resending, RunId};
 
 /// Does what is asked. Whoever shows the board is given one, and knows nothing of how it is done.
 #[async_trait::async_trait]
 pub trait Actions: fmt::Debug + Send + Sync {
-    /// Lets what the platform refused of a chunk, or of all chunks of a run, wait again; how many points that are.
-    async fn resend(&self, run: &RunId, chunk: Option<u64>) -> Result<u64, NotDone>;
+    /// Lets what the platform refused of a chunk, or of all chunks of a run, wait again.
+    async fn resend(&self, run: &RunId, chunk: Option<u64>) -> Result<Resending, NotDone>;
 }
 
 /// Why something was not done.

@@ -20,7 +20,7 @@ pub use channel::{Channel, ChannelIndex, ChannelName, InvalidChannelName, Kind};
 pub use clock::{ClockReading, ClockSource};
 pub use host::{host_of, is_loopback};
 pub use line::{DataBits, LineSettings, Parity, Rs485, StopBits, Transport};
-pub use outbox::{Frozen, OutboxRun, RunState, StreamRecord, StreamSpec, StreamState};
+pub use outbox::{Frozen, OutboxRun, Resending, RunState, StreamRecord, StreamSpec, StreamState};
 pub use run::{RunId, SessionId};
 pub use sample::{Finite, Outcome, Quality, Reading, Reason, Sample};
 pub use tick::{Chunk, ChunkChannel, Counts, Mark, Point, Tick};

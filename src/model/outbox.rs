@@ -83,3 +83,13 @@ pub struct Frozen {
     /// It was refused before, and somebody wants it to be tried again: another refusal says nothing about the stream.
     pub again: bool,
 }
+
+/// What is sent again of what the platform had refused, in points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Resending {
+    /// They wait again.
+    pub points: u64,
+    /// They were refused on an earlier stream of a run whose newest stream is still open, where there is no place for them.
+    /// Once that stream is finalized they can be sent.
+    pub later: u64,
+}

@@ -3,7 +3,7 @@
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{Batch, Error, Prunable, RunStart};
-use crate::model::{ChannelName, ClockReading, Frozen, OutboxRun, RunId};
+use crate::model::{ChannelName, ClockReading, Frozen, OutboxRun, Resending, RunId};
 
 /// The way back to the caller.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -63,7 +63,7 @@ pub(super) enum Command {
     Resend {
         run: RunId,
         chunk: Option<u64>,
-        reply: Reply<u64>,
+        reply: Reply<Resending>,
     },
     AttemptFailed {
         run: RunId,

@@ -7,7 +7,7 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::command::{Command, Request};
 use super::{Batch, Error, Prunable, RunStart, Status};
-use crate::model::{ChannelName, ClockReading, Counts, Frozen, OutboxRun, RunId};
+use crate::model::{ChannelName, ClockReading, Counts, Frozen, OutboxRun, Resending, RunId};
 
 /// Requests other than batches that may wait for the thread; callers beyond it wait for their turn.
 const WAITING_REQUESTS: usize = 64;
@@ -153,9 +153,10 @@ impl Handle {
         self.ask(|reply| Command::Settle { run, seq, refused, said, reply }).await
     }
 
-    /// What the platform has refused of one chunk, or of all chunks of a run, waits to be sent once more; returns how many
-    /// points. A run that was done waits for the platform again. What is damaged on disk stays rejected.
-    pub async fn resend(&self, run: &RunId, chunk: Option<u64>) -> Result<u64, Error> {
+    /// What the platform has refused of one chunk, or of all chunks of a run, waits to be sent once more. A
+    /// run that was done waits for the platform again. What is damaged on disk stays rejected; and while a stream is open, so
+    /// does what was refused on an earlier one.
+    pub async fn resend(&self, run: &RunId, chunk: Option<u64>) -> Result<Resending, Error> {
         let run = run.clone();
         self.ask(|reply| Command::Resend { run, chunk, reply }).await
     }

@@ -12,8 +12,8 @@ use super::rows::{self, ChunkRow, FrozenRow, signed};
 use super::run::{Held, Run, Waiting};
 use super::{Axis, Error, offset::Placing};
 use crate::model::{
-    ChannelName, Chunk, ChunkChannel, Frozen, OutboxRun, RunState, SessionId, Stamp, StreamRecord, StreamState, Tick,
-    with_causes,
+    ChannelName, Chunk, ChunkChannel, Frozen, OutboxRun, Resending, RunState, SessionId, Stamp, StreamRecord,
+    StreamState, Tick, with_causes,
 };
 
 impl Run {
@@ -298,42 +298,45 @@ impl Run {
         Ok(())
     }
 
-    /// What the platform refused of one chunk, or of all, waits to be sent again; returns the points. A run that was done is
-    /// no longer.
-    pub(super) fn resend(&mut self, only: Option<u64>) -> Result<u64, Error> {
+    /// What the platform refused of one chunk, or of all, waits to be sent again. A run that was done is no longer.
+    pub(super) fn resend(&mut self, only: Option<u64>) -> Result<Resending, Error> {
         let mut refused: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for (seq, channel, _) in rows::rejected(&self.file.connection, &self.file.path)? {
             if only.is_none_or(|only| only == seq) && !self.waiting.contains_key(&seq) {
                 refused.entry(seq).or_default().push(channel);
             }
         }
-        let mut points = 0;
+        let mut resending = Resending::default();
         for (seq, channels) in refused {
-            points += self.resend_chunk(seq, &channels)?;
+            self.resend_chunk(seq, &channels, &mut resending)?;
         }
-        if points > 0 && self.head.state == RunState::Done {
+        if resending.points > 0 && self.head.state == RunState::Done {
             self.set_state(RunState::Closed)?;
         }
-        Ok(points)
+        Ok(resending)
     }
 
-    fn resend_chunk(&mut self, seq: u64, channels: &[usize]) -> Result<u64, Error> {
+    fn resend_chunk(&mut self, seq: u64, channels: &[usize], resending: &mut Resending) -> Result<(), Error> {
         let mut row = self.chunk_row(seq)?;
         match rows::body(&self.file.connection, &self.file.path, seq) {
             Ok(_) => {}
             // It was not the platform that refused it, and it would be given up again.
-            Err(error) if error.is_damage() => return Ok(0),
+            Err(error) if error.is_damage() => return Ok(()),
             Err(error) => return Err(error),
         }
         row.only = Some(channels.to_vec());
         let open = self.stream.as_ref().filter(|stream| stream.state == StreamState::Open).map(|stream| stream.number);
         let stays = row.frozen.is_some_and(|frozen| Some(frozen.stream) == open);
+        if open.is_some() && !stays {
+            // Its place on the open stream is before the first, or between chunks whose stamps are fixed.
+            resending.later += channels.iter().filter_map(|channel| row.points.get(*channel)).sum::<u64>();
+            return Ok(());
+        }
         if !stays {
             self.note_parted(&row)?;
         }
         self.file.wait_again(seq, channels, stays)?;
         self.waiting.insert(seq, Waiting { frozen: stays, written: row.written });
-        let mut again = 0;
         for channel in channels {
             let points = row.points.get(*channel).copied().unwrap_or(0);
             if let Some(target) = self.points.get_mut(*channel) {
@@ -343,9 +346,9 @@ impl Run {
             if let Some(held) = self.held.get_mut(*channel).filter(|_| stays) {
                 held.sent += points;
             }
-            again += points;
+            resending.points += points;
         }
-        Ok(again)
+        Ok(())
     }
 
     /// Nothing can be sent of a chunk whose body is damaged or missing; its points are accounted for as rejected.

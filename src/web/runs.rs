@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::live::{Actions, NotDone};
-use crate::model::RunId;
+use crate::model::{Resending, RunId};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +27,7 @@ pub(super) struct Wish {
 struct Done {
     run: String,
     points: u64,
+    later: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,7 +48,7 @@ pub(super) async fn resend(
         }
     };
     match actions.resend(&run, chunk).await {
-        Ok(points) => Json(Done { run: run.to_string(), points }).into_response(),
+        Ok(Resending { points, later }) => Json(Done { run: run.to_string(), points, later }).into_response(),
         Err(NotDone::Unknown(why)) => refuse(StatusCode::NOT_FOUND, why),
         Err(NotDone::Failed(why)) => refuse(StatusCode::CONFLICT, why),
     }
@@ -71,8 +72,11 @@ mod tests {
 
     #[async_trait::async_trait]
     impl Actions for Ten {
-        async fn resend(&self, _: &RunId, chunk: Option<u64>) -> Result<u64, NotDone> {
-            if chunk == Some(9) { Err(NotDone::Failed("the disk is full".to_owned())) } else { Ok(10) }
+        async fn resend(&self, _: &RunId, chunk: Option<u64>) -> Result<Resending, NotDone> {
+            if chunk == Some(9) {
+                return Err(NotDone::Failed("the disk is full".to_owned()));
+            }
+            Ok(Resending { points: 10, later: 0 })
         }
     }
 
@@ -93,7 +97,7 @@ mod tests {
         assert_eq!(post(wish).send().await.unwrap().status(), 401);
         assert_eq!(post(wish).bearer_auth("s3creT").send().await.unwrap().status(), 401);
         let done = post(wish).bearer_auth("s3cret").send().await.unwrap();
-        assert_eq!(done.text().await.unwrap(), r#"{"run":"r","points":10}"#);
+        assert_eq!(done.text().await.unwrap(), r#"{"run":"r","points":10,"later":0}"#);
         let failed = post(r#"{"run": "r", "chunk": 9}"#).bearer_auth("s3cret").send().await.unwrap();
         assert_eq!(
             (failed.status().as_u16(), failed.text().await.unwrap()),

@@ -53,7 +53,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use crate::live::{Actions, Board, NotDone, Taps};
-    use crate::model::{RunId, TimeBase, TraceHead, TraceLine, Traced};
+    use crate::model::{Resending, RunId, TimeBase, TraceHead, TraceLine, Traced};
 
     use super::super::{Settings, Web};
 
@@ -63,7 +63,7 @@ mod tests {
 
     #[async_trait::async_trait]
     impl Actions for Nothing {
-        async fn resend(&self, run: &RunId, _: Option<u64>) -> Result<u64, NotDone> {
+        async fn resend(&self, run: &RunId, _: Option<u64>) -> Result<Resending, NotDone> {
             Err(NotDone::Unknown(run.to_string()))
         }
     }

@@ -1,17 +1,18 @@
 //! A round: carries out its plan on the real program, and gathers the witnesses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mbe_bridge::model::{RunState, TimeBase};
 use mbe_bridge::server::{self, Fault, Server, Settings, StreamState};
-use mbe_bridge::sim::SimHandle;
+use mbe_bridge::sim::{self, SimHandle};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::SecretString;
 
 use super::KEY;
+use super::chamber::Kind;
 use super::machine::Machine;
 use super::plan::{Action, Axis, Clock, Disk, Plan};
 use super::process::Process;
@@ -50,6 +51,8 @@ struct World<'a> {
     lives: Vec<Life>,
     looks: Vec<BTreeSet<super::witness::OnDisk>>,
     ailments: Vec<(usize, Span)>,
+    /// Lines without transaction numbers whose instrument answers so late.
+    late: BTreeMap<usize, Duration>,
     ailing: Vec<Option<Instant>>,
     disk: Vec<Span>,
     disk_since: Option<Instant>,
@@ -91,6 +94,7 @@ pub(crate) async fn play(plan: &Plan, folder: &Path) -> Played {
         lives: Vec::new(),
         looks: Vec::new(),
         ailments: Vec::new(),
+        late: BTreeMap::new(),
         disk: Vec::new(),
         disk_since: None,
         clockless: Vec::new(),
@@ -176,7 +180,11 @@ impl World<'_> {
             Action::Replug(line) | Action::Heal(line) => self.heal(*line),
             Action::Ail(line, ailment) => {
                 self.ailing[*line].get_or_insert(now);
-                let name = self.plan.lab.instruments[*line].name();
+                let kind = self.plan.lab.instruments[*line];
+                let name = kind.name();
+                if let (sim::Fault::Late(by), false) = (&ailment.fault, kind == Kind::Gauge) {
+                    self.late.insert(*line, *by);
+                }
                 self.lines[*line].fault(name, ailment.clone()).unwrap();
             }
             Action::Clock(clock) => self.step_clock(*clock),
@@ -197,13 +205,20 @@ impl World<'_> {
     async fn start_again(&mut self) {
         self.notice_an_end();
         match &self.program {
-            Some(running) if running.told.is_none() => {}
-            Some(_) => {
-                self.wait_for_end().await;
-                self.start();
-            }
-            None => self.start(),
+            Some(running) if running.told.is_none() => return,
+            Some(_) => self.wait_for_end().await,
+            None => {}
         }
+        self.let_late_answers_out().await;
+        self.start();
+    }
+
+    /// On a line without transaction numbers nobody can tell an answer to a program that was killed from an answer to the
+    /// next one: an instrument that is late has answered before that begins.
+    async fn let_late_answers_out(&mut self) {
+        let late = std::mem::take(&mut self.late);
+        late.keys().for_each(|line| self.heal(*line));
+        tokio::time::sleep(late.into_values().max().unwrap_or_default()).await;
     }
 
     fn signal(&self, signal: Signal) {

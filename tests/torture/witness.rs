@@ -129,11 +129,16 @@ impl RunOnDisk {
         paths.iter().map(|path| Self::read(path)).collect()
     }
 
+    /// The run that it was salvaged from, or itself: `20261122T141801Z-abcd` of `20261122T141801Z-abcd-s1`.
+    fn origin(&self) -> String {
+        self.info.run.as_str().split('-').take(2).collect::<Vec<_>>().join("-")
+    }
+
     /// Every point in it, sealed or not.
     pub(crate) fn points(&self) -> impl Iterator<Item = OnDisk> {
         let sealed = self.chunks.iter().map(|chunk| (chunk.session, &chunk.ticks));
         let open = self.open.iter().map(|open| (open.session, &open.ticks));
-        let run = self.info.run.to_string();
+        let run = self.origin();
         sealed.chain(open).flat_map(|(session, ticks)| ticks.iter().map(move |tick| (session, tick))).flat_map(
             move |(session, tick)| {
                 let run = run.clone();

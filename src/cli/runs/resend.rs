@@ -16,7 +16,7 @@ use crate::cli::report::{Exit, Failure, OrExit as _, Outcome};
 use crate::cli::{print, runtime};
 use crate::config::Config;
 use crate::config::process_environment;
-use crate::model::RunId;
+use crate::model::{Resending, RunId};
 use crate::profile::Library;
 use crate::runs;
 
@@ -53,8 +53,8 @@ impl Arguments {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let run = RunId::new(&stem);
         let runtime = runtime()?;
-        let (points, by_bridge) = match runtime.block_on(self.ourselves(&data_dir, &run)) {
-            Ok(points) => (points, false),
+        let (Resending { points, later }, by_bridge) = match runtime.block_on(self.ourselves(&data_dir, &run)) {
+            Ok(resending) => (resending, false),
             Err(runs::Error::InUse { pid, .. }) => {
                 (runtime.block_on(self.ask_bridge(&run, &pid, config.as_ref()))?, true)
             }
@@ -62,18 +62,25 @@ impl Arguments {
             Err(error) => return Err(Failure::new(Exit::Disk, error)),
         };
         if json {
-            print(json!({ "run": stem, "points": points, "bridge_runs": by_bridge }));
-        } else if points == 0 {
+            print(json!({ "run": stem, "points": points, "later": later, "bridge_runs": by_bridge }));
+            return Ok(Exit::Well);
+        }
+        if later > 0 {
+            print(format_args!(
+                "{later} points of {run} were refused on an earlier stream; ask again when its newest stream is finalized"
+            ));
+        }
+        if points == 0 && later == 0 {
             print(format_args!("nothing of {run} is refused, or what is refused can't be read any more"));
-        } else if by_bridge {
+        } else if points > 0 && by_bridge {
             print(format_args!("{points} points of {run} wait again; the bridge sends them now"));
-        } else {
+        } else if points > 0 {
             print(format_args!("{points} points of {run} wait again; the next `mbe-bridge run` sends them"));
         }
         Ok(Exit::Well)
     }
 
-    async fn ourselves(&self, data_dir: &Path, run: &RunId) -> Result<u64, runs::Error> {
+    async fn ourselves(&self, data_dir: &Path, run: &RunId) -> Result<Resending, runs::Error> {
         // The newest run that was left recording stays so, for the next bridge to judge.
         let settings = runs::Settings { resume_within: MUCH_LATER, ..runs::Settings::new(data_dir) };
         let (store, handle) = tokio::task::spawn_blocking(move || runs::Store::open(settings))
@@ -85,7 +92,7 @@ impl Arguments {
     }
 
     /// Asks the bridge that has the folder.
-    async fn ask_bridge(&self, run: &RunId, pid: &str, config: Option<&Config>) -> Result<u64, Failure> {
+    async fn ask_bridge(&self, run: &RunId, pid: &str, config: Option<&Config>) -> Result<Resending, Failure> {
         let dashboard = config.and_then(|config| config.dashboard.as_ref());
         let configured = dashboard.map(|dashboard| dashboard.listen).filter(|listen| listen.port() != 0);
         let at = self.at.or(configured).unwrap_or(USUAL_ADDRESS);
@@ -112,7 +119,8 @@ impl Arguments {
         let status = answer.status();
         let body: Value = answer.json().await.unwrap_or_default();
         if let Some(points) = body.get("points").and_then(Value::as_u64).filter(|_| status.is_success()) {
-            return Ok(points);
+            let later = body.get("later").and_then(Value::as_u64).unwrap_or_default();
+            return Ok(Resending { points, later });
         }
         let why = body.get("error").and_then(Value::as_str).unwrap_or("no reason given");
         let exit = if status == reqwest::StatusCode::NOT_FOUND { Exit::Usage } else { Exit::Degraded };

@@ -40,7 +40,7 @@ async fn reloaded(bench: &Bench) -> RunTotals {
 #[tokio::test]
 async fn on_a_stream_that_is_open_only_the_refused_channels_are_sent_again_to_their_own_slices() {
     let bench = partly_refused().await;
-    assert_eq!(bench.handle.resend(&bench.run, None).await.unwrap(), 40);
+    assert_eq!(bench.handle.resend(&bench.run, None).await.unwrap().points, 40);
     assert_balanced(&bench.totals());
     assert_eq!(reloaded(&bench).await, bench.totals());
     let taken = bench.handle.take(&bench.run, 9, &[], 0).await.unwrap();
@@ -55,8 +55,8 @@ async fn on_a_stream_that_is_open_only_the_refused_channels_are_sent_again_to_th
         [(30, 0), (30, 0), (20, 10)]
     );
     assert_eq!(reloaded(&bench).await, bench.totals());
-    assert_eq!(bench.handle.resend(&bench.run, Some(1)).await.unwrap(), 0, "nothing of it is refused any more");
-    assert_eq!(bench.handle.resend(&bench.run, Some(2)).await.unwrap(), 10);
+    assert_eq!(bench.handle.resend(&bench.run, Some(1)).await.unwrap().points, 0, "nothing of it is refused any more");
+    assert_eq!(bench.handle.resend(&bench.run, Some(2)).await.unwrap().points, 10);
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn a_run_that_is_done_waits_again_and_its_continuation_gets_only_what_was_
     bench.handle.end_run().await.unwrap();
     bench.handle.stream_finalized(&bench.run).await.unwrap();
     assert_eq!(bench.handle.pending().await.unwrap(), []);
-    assert_eq!(bench.handle.resend(&bench.run, None).await.unwrap(), 40);
+    assert_eq!(bench.handle.resend(&bench.run, None).await.unwrap().points, 40);
     let pending = bench.handle.pending().await.unwrap();
     assert_eq!((pending[0].state, pending[0].queued), (RunState::Closed, 2));
     bench.handle.stream_opened(&bench.run, "data-2").await.unwrap();
@@ -93,11 +93,32 @@ async fn a_run_that_is_done_waits_again_and_its_continuation_gets_only_what_was_
 }
 
 #[tokio::test]
+async fn what_an_earlier_stream_refused_waits_until_the_newest_is_finalized() {
+    let bench = partly_refused().await;
+    bench.append(ticks(30..40, 3)).await;
+    bench.handle.stream_ended(&bench.run, "410").await.unwrap();
+    bench.handle.stream_opened(&bench.run, "data-2").await.unwrap();
+    let refused_now = bench.handle.take(&bench.run, 9, &[], 0).await.unwrap();
+    assert_eq!(places(&refused_now), [(3, 0)]);
+    bench.handle.settle(&bench.run, 3, &refused(&[0]), &[]).await.unwrap();
+    let resending = bench.handle.resend(&bench.run, None).await.unwrap();
+    assert_eq!((resending.points, resending.later), (10, 40));
+    assert_eq!(places(&bench.handle.take(&bench.run, 9, &[], 0).await.unwrap()), [(3, 0)]);
+    bench.handle.settle(&bench.run, 3, &[], &[]).await.unwrap();
+    bench.handle.end_run().await.unwrap();
+    bench.handle.stream_finalized(&bench.run).await.unwrap();
+    let resending = bench.handle.resend(&bench.run, None).await.unwrap();
+    assert_eq!((resending.points, resending.later), (40, 0));
+    assert_balanced(&bench.totals());
+    assert_eq!(reloaded(&bench).await, bench.totals());
+}
+
+#[tokio::test]
 async fn what_is_damaged_on_disk_is_not_sent_again() {
     let bench = partly_refused().await;
     let other = rusqlite::Connection::open(bench.path()).unwrap();
     other.execute("UPDATE bodies SET body = zeroblob(20) WHERE seq = 2", []).unwrap();
-    assert_eq!(bench.handle.resend(&bench.run, None).await.unwrap(), 10);
+    assert_eq!(bench.handle.resend(&bench.run, None).await.unwrap().points, 10);
     assert_balanced(&bench.totals());
 }
 
