@@ -3,7 +3,7 @@
 //!
 //! It exists so that a bridge can be tried, demonstrated and tested without an account: it enforces the platform's rules
 //! more strictly than the platform may, says exactly which channel and which index broke one, and fails on purpose when
-//! told to ([`Plan`]): by [`Server::set_plan`], or by whoever puts one to `/_local/fault`, which no fault hits. It does not analyse data, has one organisation, and trusts whoever can reach it.
+//! told to ([`Plan`]): by [`Server::faults`], or by whoever puts one to `/_local/fault`, which no fault hits. It does not analyse data, has one organisation, and trusts whoever can reach it.
 //!
 //! Invariants:
 //! - A request is stored whole or not at all.
