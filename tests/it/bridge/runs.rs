@@ -376,7 +376,7 @@ async fn resending_is_refused_to_strangers() {
     let unknown = post().json(&json!({ "run": "19700101T000000Z-aaaa" })).send().await.unwrap();
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
     let done: Value = post().json(&wish).send().await.unwrap().json().await.unwrap();
-    assert_eq!(done, json!({ "run": run, "points": 0 }));
+    assert_eq!(done, json!({ "run": run, "points": 0, "later": 0 }));
     assert_eq!(
         client.get(format!("{url}/api/runs/resend")).send().await.unwrap().status(),
         StatusCode::METHOD_NOT_ALLOWED
