@@ -121,7 +121,7 @@ pub use handle::Handle;
 pub use place::Astray;
 pub use prune::{Prunable, PruneReason, prune};
 pub use status::{CommitTimes, Disagreement, DiskSpace, ListedRun, Points, Pruned, RunTotals, SetAside, State, Status};
-pub use store::Store;
+pub use store::{Store, is_set_aside};
 
 /// How runs are kept.
 #[derive(Debug, Clone)]

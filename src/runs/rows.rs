@@ -332,23 +332,6 @@ pub(super) fn chunks(connection: &Connection, path: &Path, from: u64, limit: usi
     rows().map_err(Error::read(path))
 }
 
-/// The chunks that were frozen for a stream, one after the other.
-pub(super) fn each_chunk_of(
-    connection: &Connection,
-    path: &Path,
-    stream: i64,
-    mut each: impl FnMut(&ChunkRow),
-) -> Result<(), Error> {
-    let mut walk = || {
-        let mut statement = connection.prepare("SELECT * FROM chunks WHERE stream = ?1 ORDER BY seq")?;
-        for row in statement.query_map([stream], chunk)? {
-            each(&row?);
-        }
-        Ok(())
-    };
-    walk().map_err(Error::read(path))
-}
-
 /// Frozen chunks of which only a part is sent again.
 pub(super) fn frozen_in_part(connection: &Connection, path: &Path) -> Result<Vec<ChunkRow>, Error> {
     all(connection, path, "SELECT * FROM chunks WHERE state = 'frozen' AND only IS NOT NULL", chunk)

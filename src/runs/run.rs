@@ -10,7 +10,7 @@ use super::counts::{add_all, points_of};
 use super::file::RunFile;
 use super::offset::SessionClock;
 use super::recording::cut;
-use super::rows::{self, ChunkState, Head, OpenRow, SessionRow};
+use super::rows::{self, ChunkRow, ChunkState, Head, OpenRow, ResentRow, SessionRow};
 use super::{Disagreement, Error, Points, RunTotals};
 use crate::model::{Counts, RunState, SessionId, Stamp, StreamRecord, StreamState, Tick, with_causes};
 
@@ -126,8 +126,9 @@ impl Run {
         if run.counts.len() != channels {
             return Err(Error::damaged(&run.file.path, "its counts do not match its channels"));
         }
-        run.load_chunks(&mut written)?;
-        run.load_held()?;
+        let resent = rows::resent(&run.file.connection, &run.file.path)?;
+        run.load_chunks(&mut written, &resent)?;
+        run.load_held(&resent)?;
         for row in run.open_rows()? {
             if row.flaw.is_some() {
                 tracing::error!(run = %run.head.id, written = ?row.written,
@@ -141,7 +142,9 @@ impl Run {
         Ok(run)
     }
 
-    fn load_chunks(&mut self, written: &mut (SessionId, Stamp)) -> Result<(), Error> {
+    fn load_chunks(&mut self, written: &mut (SessionId, Stamp), resent: &[ResentRow]) -> Result<(), Error> {
+        let elsewhere: HashSet<u64> = resent.iter().map(|row| row.seq).collect();
+        let newest = self.stream.as_ref().map(|stream| stream.number);
         let refused: HashSet<(u64, usize)> =
             rows::rejected(&self.file.connection, &self.file.path)?.into_iter().map(|(seq, c, _)| (seq, c)).collect();
         loop {
@@ -152,6 +155,9 @@ impl Run {
             for chunk in page {
                 self.next_seq = chunk.seq + 1;
                 note_written(written, chunk.session, chunk.written);
+                if chunk.frozen.is_some_and(|frozen| Some(frozen.stream) == newest) {
+                    self.add_held(&chunk, &refused, elsewhere.contains(&chunk.seq));
+                }
                 let waits = matches!(chunk.state, ChunkState::Sealed | ChunkState::Frozen);
                 if waits {
                     let frozen = chunk.state == ChunkState::Frozen;
@@ -170,26 +176,24 @@ impl Run {
         }
     }
 
-    /// What the newest stream holds, by the chunks that were sent to it and by what the platform has said of it.
-    fn load_held(&mut self) -> Result<(), Error> {
+    /// A chunk that was frozen for the newest stream adds to what that holds, but for channels that are `elsewhere`.
+    fn add_held(&mut self, chunk: &ChunkRow, refused: &HashSet<(u64, usize)>, elsewhere: bool) {
+        let frozen = chunk.state == ChunkState::Frozen;
+        for (channel, (held, points)) in self.held.iter_mut().zip(&chunk.points).enumerate() {
+            match chunk.holds(channel) {
+                true if frozen => held.sent += points,
+                true if refused.contains(&(chunk.seq, channel)) => {}
+                false if elsewhere => {}
+                _ => held.confirmed += points,
+            }
+        }
+    }
+
+    /// What else the newest stream holds: channels of chunks whose others were sent again on a later one; and what the
+    /// platform has said of it.
+    fn load_held(&mut self, resent: &[ResentRow]) -> Result<(), Error> {
         let Some(stream) = self.stream.as_ref().map(|stream| stream.number) else { return Ok(()) };
         let (connection, path) = (&self.file.connection, &self.file.path);
-        let refused: HashSet<(u64, usize)> =
-            rows::rejected(connection, path)?.into_iter().map(|(seq, channel, _)| (seq, channel)).collect();
-        let resent = rows::resent(connection, path)?;
-        let elsewhere: HashSet<u64> = resent.iter().map(|row| row.seq).collect();
-        rows::each_chunk_of(connection, path, stream, |chunk| {
-            for (channel, (held, points)) in self.held.iter_mut().zip(&chunk.points).enumerate() {
-                let frozen = chunk.state == ChunkState::Frozen;
-                match (chunk.holds(channel), frozen) {
-                    (true, true) => held.sent += points,
-                    (true, false) if refused.contains(&(chunk.seq, channel)) => {}
-                    (true, false) => held.confirmed += points,
-                    (false, _) if elsewhere.contains(&chunk.seq) => {}
-                    (false, _) => held.confirmed += points,
-                }
-            }
-        })?;
         for row in resent.iter().filter(|row| row.stream == stream) {
             let points = rows::points(connection, path, row.seq)?;
             for channel in &row.channels {

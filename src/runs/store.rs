@@ -99,9 +99,10 @@ pub(super) fn lock(data_dir: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-/// Whether a file has the name of one that was set aside.
-pub(super) fn is_set_aside(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().contains(".sqlite.damaged-"))
+/// Whether a file has the name of one that was set aside as damaged.
+pub fn is_set_aside(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    name.contains(".sqlite.damaged-") && !name.ends_with("-wal") && !name.ends_with("-shm")
 }
 
 /// What is in the folder of runs at start.

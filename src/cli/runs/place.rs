@@ -10,6 +10,7 @@ use crate::cli::report::{Exit, Failure};
 use crate::config;
 use crate::config::Config;
 use crate::profile::Library;
+use crate::runs::is_set_aside;
 use crate::runs::read::RunFile;
 
 /// Which data folder is meant.
@@ -94,12 +95,6 @@ pub(super) fn run_files(data_dir: &Path) -> Result<Vec<PathBuf>, Failure> {
 /// Damaged files that were set aside.
 pub(super) fn damaged_files(data_dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(entries(data_dir)?.into_iter().filter(|path| is_set_aside(path)).collect())
-}
-
-/// Whether a bridge has given the file this name since it was damaged.
-pub(super) fn is_set_aside(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    name.contains(".sqlite.damaged-") && !name.ends_with("-wal") && !name.ends_with("-shm")
 }
 
 fn entries(data_dir: &Path) -> Result<Vec<PathBuf>, Failure> {

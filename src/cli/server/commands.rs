@@ -1,12 +1,11 @@
 //! What a running server is told on its standard input: one command a line, each answered by one line.
 
 use std::io;
-use std::io::BufRead as _;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::cli::{input, print};
+use crate::cli::input::{self, Answer};
 use crate::model::with_causes;
 use crate::server::Faults;
 use crate::server::Plan;
@@ -14,36 +13,9 @@ use crate::server::Plan;
 const HELP: &str = "fault FAULT | fault | clear | status | help | quit; a FAULT is written as in `hang`, \
                     `status:503 for 30s`, `cut-reply only chunk next 3` (all: mbe-bridge server --help)";
 
-/// What becomes of a command.
-#[derive(Debug, PartialEq, Eq)]
-enum Answer {
-    Said(String),
-    Quit,
-}
-
 /// Reads commands until the input ends or somebody wants to quit.
 pub(super) fn listen(faults: Faults, quit: Arc<Notify>) -> io::Result<()> {
-    if !input::is_ours() {
-        return Ok(());
-    }
-    let read = move || {
-        for line in io::stdin().lock().lines() {
-            let Ok(line) = line else { return };
-            if line.trim().is_empty() {
-                continue;
-            }
-            match obey(&faults, line.trim()) {
-                Ok(Answer::Said(text)) => print(format_args!("ok: {text}")),
-                Ok(Answer::Quit) => {
-                    print("ok");
-                    quit.notify_one();
-                    return;
-                }
-                Err(why) => print(format_args!("error: {why}")),
-            }
-        }
-    };
-    std::thread::Builder::new().name("commands".to_owned()).spawn(read).map(drop)
+    input::listen(move |line| obey(&faults, line), quit)
 }
 
 fn obey(faults: &Faults, line: &str) -> Result<Answer, String> {

@@ -1,12 +1,11 @@
 //! What a running simulator is told on its standard input: one command a line, each answered by one line.
 
 use std::io;
-use std::io::BufRead as _;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::cli::{input, print};
+use crate::cli::input::{self, Answer};
 use crate::model::Reason;
 use crate::profile::{Raw, bytes_of};
 use crate::sim::Plan;
@@ -15,37 +14,9 @@ use crate::sim::SimHandle;
 const HELP: &str = "fault [INSTRUMENT] FAULT | clear [INSTRUMENT] | set CHANNEL NUMBER | state CHANNEL REASON | \
                     raw CHANNEL TEXT | release CHANNEL | say TEXT | unplug | replug | status | help | quit";
 
-/// What becomes of a command.
-#[derive(Debug, PartialEq, Eq)]
-enum Answer {
-    Said(String),
-    Quit,
-}
-
 /// Reads commands until the input ends or somebody wants to quit.
 pub(super) fn listen(sim: SimHandle, quit: Arc<Notify>) -> io::Result<()> {
-    if !input::is_ours() {
-        return Ok(());
-    }
-    let read = move || {
-        for line in io::stdin().lock().lines() {
-            let Ok(line) = line else { return };
-            if line.trim().is_empty() {
-                continue;
-            }
-            match obey(&sim, line.trim()) {
-                Ok(Answer::Said(text)) if text.is_empty() => print("ok"),
-                Ok(Answer::Said(text)) => print(format_args!("ok: {text}")),
-                Ok(Answer::Quit) => {
-                    print("ok");
-                    quit.notify_one();
-                    return;
-                }
-                Err(why) => print(format_args!("error: {}", why.replace('\n', "; "))),
-            }
-        }
-    };
-    std::thread::Builder::new().name("commands".to_owned()).spawn(read).map(drop)
+    input::listen(move |line| obey(&sim, line), quit)
 }
 
 fn obey(sim: &SimHandle, line: &str) -> Result<Answer, String> {

@@ -10,11 +10,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::list::exit_of;
-use super::place::{Place, damaged_files, is_set_aside, run_files};
+use super::place::{Place, damaged_files, run_files};
 use crate::cli::report::{Exit, Failure, Outcome};
 use crate::cli::{print, runtime};
 use crate::model::with_causes;
 use crate::profile::Library;
+use crate::runs::is_set_aside;
 use crate::runs::read::RunFile;
 use platform::Reader;
 
