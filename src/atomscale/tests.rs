@@ -149,7 +149,7 @@ fn chunk() -> Chunk {
     let channel = ChunkChannel {
         name: ChannelName::parse("p").unwrap(),
         unit: Some("mbar".into()),
-        stamps: vec![Stamp::from_nanos(1_500_000_000)],
+        stamps: [Stamp::from_nanos(1_500_000_000)].into(),
         values: vec![1e-7],
     };
     Chunk { index: 3, channels: vec![channel] }

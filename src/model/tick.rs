@@ -52,8 +52,8 @@ pub struct ChunkChannel {
     pub name: ChannelName,
     /// Its unit.
     pub unit: Option<Arc<str>>,
-    /// Reference UTC, strictly increasing.
-    pub stamps: Vec<Stamp>,
+    /// Reference UTC, strictly increasing unless a program gave them. Channels on one time axis share it.
+    pub stamps: Arc<[Stamp]>,
     /// The numbers, as many as there are stamps.
     pub values: Vec<f64>,
 }

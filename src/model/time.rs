@@ -22,7 +22,10 @@ impl Stamp {
 
     /// Seconds since the Unix epoch, as the platform takes them. An `f64` resolves a quarter of a microsecond today.
     pub fn as_unix_seconds(self) -> f64 {
-        self.0 as f64 / 1e9
+        // Whole seconds are exact, and so is their sum with the rest but for its last bit. A quotient of nanoseconds would be
+        // rounded twice, and the stamp of a program not come back as it was given.
+        let (seconds, rest) = (self.0.div_euclid(1_000_000_000), self.0.rem_euclid(1_000_000_000));
+        seconds as f64 + rest as f64 / 1e9
     }
 
     /// This stamp moved by a signed number of nanoseconds.

@@ -2,17 +2,16 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::keeper::{Keeper, Unfinished};
-use super::offset::SessionClock;
 use super::recording::Recording;
 use super::rows::{Head, SessionRow};
 use super::run::Run;
 use super::session::{Boot, compact};
 use super::{Error, ListedRun, RunStart, schema};
-use crate::model::{RunId, RunState, SessionId, Stamp, with_causes};
+use crate::model::{RunId, RunState, SessionId, Stamp, TimeBase, with_causes};
 
 /// What the run's name ends in, to keep two runs of one second apart.
 const LETTERS: &[u8] = b"abcdefghjkmnpqrstvwxyz0123456789";
@@ -46,15 +45,8 @@ impl Keeper {
     }
 
     pub(super) fn begin_anew(&mut self, start: &RunStart) -> Result<RunId, Error> {
-        let folder = self.settings.data_dir.join("runs");
         let created = start.time.now();
-        let (id, path) = loop {
-            let id = RunId::new(&format!("{}-{}", compact(created), four_letters()));
-            let path = folder.join(format!("{id}.sqlite"));
-            if !path.exists() {
-                break (id, path);
-            }
-        };
+        let (id, path) = self.new_name(created);
         let head = Head {
             id: id.clone(),
             state: RunState::Recording,
@@ -64,13 +56,32 @@ impl Keeper {
             period: start.period,
             channels: start.channels.as_slice().into(),
         };
-        let session = session(SessionId(1), start, created);
-        let run = Run::create(&path, head, &session).inspect_err(|_| remove_stillborn(&path))?;
-        let listed = ListedRun { run: id.clone(), name: start.spec.name.clone(), path, state: RunState::Recording };
-        self.listed = self.listed.iter().cloned().chain([listed]).collect();
-        tracing::info!(run = %id, "the run begins");
+        let session = session(SessionId(1), &start.time, &start.config_text, created);
+        let run = self.create(&path, head, &session)?;
         self.record(run, session.number, start);
         Ok(id)
+    }
+
+    /// A name that no run has, and its file.
+    pub(super) fn new_name(&self, created: Stamp) -> (RunId, PathBuf) {
+        let folder = self.settings.data_dir.join("runs");
+        loop {
+            let id = RunId::new(&format!("{}-{}", compact(created), four_letters()));
+            let path = folder.join(format!("{id}.sqlite"));
+            if !path.exists() {
+                return (id, path);
+            }
+        }
+    }
+
+    /// Makes the file of a run, and lists it.
+    pub(super) fn create(&mut self, path: &Path, head: Head, session: &SessionRow) -> Result<Run, Error> {
+        let (id, name) = (head.id.clone(), head.spec.name.clone());
+        let run = Run::create(path, head, session).inspect_err(|_| remove_stillborn(path))?;
+        tracing::info!(run = %id, "the run begins");
+        let listed = ListedRun { run: id, name, path: path.to_owned(), state: RunState::Recording };
+        self.listed = self.listed.iter().cloned().chain([listed]).collect();
+        Ok(run)
     }
 
     fn resume(&mut self, unfinished: &Unfinished, start: &RunStart) -> Result<RunId, Error> {
@@ -80,25 +91,13 @@ impl Keeper {
         run.refresh()?;
         let now = start.time.now();
         let newest = run.sessions.iter().map(|clock| clock.session.0).max().unwrap_or(0);
-        let session = session(SessionId(newest + 1), start, now);
+        let session = session(SessionId(newest + 1), &start.time, &start.config_text, now);
         run.file.begin()?;
-        let outcome = run
-            .seal_left_over()
-            .and_then(|()| run.file.insert_session(&session))
-            .and_then(|()| run.file.insert_event(session.number, now, "resumed", "a new session goes on with the run"))
-            .and_then(|()| run.file.commit());
+        let outcome = run.seal_left_over().and_then(|()| run.go_on(&session)).and_then(|()| run.file.commit());
         if let Err(error) = outcome {
             run.undo();
             return Err(error);
         }
-        run.written = (session.number, now);
-        run.sessions.push(SessionClock {
-            session: session.number,
-            anchor: session.anchor,
-            boot_id: session.boot_id,
-            uptime_nanos: session.uptime_nanos,
-            reading: None,
-        });
         tracing::info!(run = %unfinished.run, session = session.number.0, "the run is gone on with");
         self.unfinished = None;
         if let Some(run) = self.runs.remove(&unfinished.run) {
@@ -184,15 +183,15 @@ fn fits(head: &Head, start: &RunStart) -> bool {
         && old.tags == new.tags
 }
 
-fn session(number: SessionId, start: &RunStart, started: Stamp) -> SessionRow {
+pub(super) fn session(number: SessionId, time: &TimeBase, config_text: &str, started: Stamp) -> SessionRow {
     let boot = Boot::now();
     SessionRow {
         number,
-        anchor: start.time.zero().wall,
-        uptime_nanos: boot.uptime_at_anchor(&start.time),
+        anchor: time.zero().wall,
+        uptime_nanos: boot.uptime_at_anchor(time),
         boot_id: boot.id,
         program: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
-        config: start.config_text.clone(),
+        config: config_text.to_owned(),
         started,
         ended: None,
     }
@@ -203,7 +202,7 @@ fn four_letters() -> String {
 }
 
 /// Removes the file of a run that could not be begun. It was made a moment ago, and no run ever was in it.
-fn remove_stillborn(path: &Path) {
+pub(super) fn remove_stillborn(path: &Path) {
     for file in [path.to_owned(), schema::beside(path, "-wal"), schema::beside(path, "-shm")] {
         if let Err(error) = fs::remove_file(&file)
             && error.kind() != std::io::ErrorKind::NotFound

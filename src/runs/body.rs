@@ -1,13 +1,10 @@
 //! The body of a chunk or an open batch: ticks as bytes. The format is described in the head of this room.
 
-use crc::{CRC_32_ISO_HDLC, Crc};
+use std::sync::Arc;
 
-use crate::model::{ChannelIndex, Finite, Mark, Point, Stamp, Tick};
+use crate::model::{ChannelIndex, ChunkChannel, Finite, Mark, Point, Stamp, Tick};
 
 const VERSION: u8 = 1;
-
-/// The checksum that zlib, PNG and Python's `zlib.crc32` use, so that a script can check a body.
-const CHECKSUM: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// Why bytes are not a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -65,15 +62,123 @@ pub(super) fn encode(ticks: &[Tick]) -> Vec<u8> {
             }));
         }
     }
-    let checksum = CHECKSUM.checksum(&bytes);
+    sealed(bytes)
+}
+
+/// Writes the channels of a chunk as a program gave them, by rising number. Channels on one axis share their ticks; the ticks
+/// of several axes follow each other.
+pub(super) fn encode_given(channels: &[(usize, &ChunkChannel)]) -> Vec<u8> {
+    let mut axes: Vec<(&Arc<[Stamp]>, usize)> = Vec::new();
+    let mut ticks = 0;
+    let mut axis_of = Vec::with_capacity(channels.len());
+    for (_, channel) in channels {
+        let known = axes.iter().rposition(|(axis, _)| Arc::ptr_eq(axis, &channel.stamps) || **axis == channel.stamps);
+        axis_of.push(known.unwrap_or(axes.len()));
+        if known.is_none() {
+            axes.push((&channel.stamps, ticks));
+            ticks += channel.stamps.len();
+        }
+    }
+    let presence = ticks.div_ceil(8);
+    let points: usize = channels.iter().map(|(_, channel)| channel.values.len()).sum();
+    let mut bytes = Vec::with_capacity(11 + (ticks + points) * 8 + channels.len() * (3 + presence));
+    bytes.push(VERSION);
+    bytes.extend(u32::try_from(ticks).unwrap_or(u32::MAX).to_le_bytes());
+    for (axis, _) in &axes {
+        bytes.extend(axis.iter().flat_map(|stamp| stamp.as_nanos().to_le_bytes()));
+    }
+    bytes.extend(u16::try_from(channels.len()).unwrap_or(u16::MAX).to_le_bytes());
+    for ((number, channel), axis) in channels.iter().zip(axis_of) {
+        let first = axes.get(axis).map_or(0, |(_, first)| *first);
+        bytes.extend(u16::try_from(*number).unwrap_or(u16::MAX).to_le_bytes());
+        bytes.push(0);
+        let from = bytes.len();
+        bytes.resize(from + presence, 0);
+        for tick in first..first + channel.values.len() {
+            if let Some(byte) = bytes.get_mut(from + tick / 8) {
+                *byte |= 1 << (tick % 8);
+            }
+        }
+        bytes.extend(channel.values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    sealed(bytes)
+}
+
+/// Adds the checksum that zlib, PNG and Python's `zlib.crc32` use, so that a script can check a body.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let checksum = crc32fast::hash(&bytes);
     bytes.extend(checksum.to_le_bytes());
     bytes
 }
 
+/// A body as it is stored, a column for each channel.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Columns {
+    /// The times of the ticks.
+    pub(super) times: Arc<[Stamp]>,
+    /// By rising channel, as far as this program wrote it.
+    pub(super) columns: Vec<Column>,
+}
+
+/// The points of one channel.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Column {
+    pub(super) channel: ChannelIndex,
+    /// Tick *i* has a point if bit *i* mod 8 of byte *i* div 8 is set.
+    presence: Vec<u8>,
+    /// Finite, one per point.
+    pub(super) values: Vec<f64>,
+    /// None where all are good, else one per point.
+    marks: Vec<Mark>,
+}
+
+impl Column {
+    fn has(&self, tick: usize) -> bool {
+        self.presence.get(tick / 8).is_some_and(|byte| byte & (1 << (tick % 8)) != 0)
+    }
+}
+
+impl Columns {
+    /// Turns the columns into ticks.
+    pub(super) fn ticks(&self) -> Vec<Tick> {
+        let mut ticks: Vec<Tick> = self.times.iter().map(|at| Tick { at: *at, points: Vec::new() }).collect();
+        for column in &self.columns {
+            let present = ticks.iter_mut().enumerate().filter(|(number, _)| column.has(*number));
+            for (((_, tick), value), place) in present.zip(&column.values).zip(0..) {
+                // They were found to be finite when they were read.
+                let Some(value) = Finite::new(*value) else { continue };
+                let mark = column.marks.get(place).copied().unwrap_or(Mark::Good);
+                tick.points.push(Point { channel: column.channel, value, mark });
+            }
+        }
+        ticks
+    }
+
+    /// For each column its stamps, when those of the ticks are `stamps`. Columns with points on the same ticks share them.
+    pub(super) fn stamped(self, stamps: &Arc<[Stamp]>) -> impl Iterator<Item = (ChannelIndex, Arc<[Stamp]>, Vec<f64>)> {
+        let mut last: Option<(Vec<u8>, Arc<[Stamp]>)> = None;
+        let stamps = Arc::clone(stamps);
+        self.columns.into_iter().map(move |column| {
+            let own = match &last {
+                _ if column.values.len() == stamps.len() => Arc::clone(&stamps),
+                Some((presence, own)) if *presence == column.presence => Arc::clone(own),
+                _ => stamps.iter().enumerate().filter(|(tick, _)| column.has(*tick)).map(|(_, stamp)| *stamp).collect(),
+            };
+            last = Some((column.presence, Arc::clone(&own)));
+            (column.channel, own, column.values)
+        })
+    }
+}
+
 /// Reads ticks from bytes.
 pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Tick>, BadBody> {
+    Ok(columns(bytes)?.ticks())
+}
+
+/// Reads columns from bytes.
+pub(super) fn columns(bytes: &[u8]) -> Result<Columns, BadBody> {
     let (content, checksum) = bytes.split_last_chunk::<4>().ok_or(BadBody::Short)?;
-    if CHECKSUM.checksum(content) != u32::from_le_bytes(*checksum) {
+    if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
         return Err(BadBody::Checksum);
     }
     let mut rest = Rest(content);
@@ -82,44 +187,37 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Tick>, BadBody> {
         return Err(BadBody::Version(version));
     }
     let length = usize::try_from(u32::from_le_bytes(rest.array()?)).map_err(|_| BadBody::Content)?;
-    if length > content.len() / 8 {
-        return Err(BadBody::Short);
-    }
-    let mut ticks = Vec::with_capacity(length);
-    for _ in 0..length {
-        ticks.push(Tick { at: Stamp::from_nanos(i64::from_le_bytes(rest.array()?)), points: Vec::new() });
-    }
+    let times = rest.take(length.checked_mul(8).ok_or(BadBody::Short)?)?.as_chunks::<8>().0;
+    let times = times.iter().map(|bytes| Stamp::from_nanos(i64::from_le_bytes(*bytes))).collect();
+    let mut columns = Vec::new();
     for _ in 0..u16::from_le_bytes(rest.array()?) {
-        column(&mut rest, &mut ticks)?;
+        columns.push(column(&mut rest, length)?);
     }
-    if rest.0.is_empty() { Ok(ticks) } else { Err(BadBody::Content) }
+    if rest.0.is_empty() { Ok(Columns { times, columns }) } else { Err(BadBody::Content) }
 }
 
-fn column(rest: &mut Rest<'_>, ticks: &mut [Tick]) -> Result<(), BadBody> {
+fn column(rest: &mut Rest<'_>, ticks: usize) -> Result<Column, BadBody> {
     let channel = ChannelIndex(usize::from(u16::from_le_bytes(rest.array()?)));
     let [marked] = rest.array::<1>()?;
-    let presence = rest.take(ticks.len().div_ceil(8))?;
-    let present = |number: usize| presence.get(number / 8).is_some_and(|byte| byte & (1 << (number % 8)) != 0);
-    let points = (0..ticks.len()).filter(|number| present(*number)).count();
-    let values = rest.take(points * 8)?;
-    let marks = if marked == 0 { &[] } else { rest.take(points)? };
-    let (values, _) = values.as_chunks::<8>();
-    let mut marks = marks.iter();
-    let mut values = values.iter();
-    for (number, tick) in ticks.iter_mut().enumerate() {
-        if !present(number) {
-            continue;
-        }
-        let value = values.next().map(|bytes| f64::from_le_bytes(*bytes)).and_then(Finite::new);
-        let mark = match marks.next() {
-            None | Some(0) => Mark::Good,
-            Some(1) => Mark::Uncertain,
-            Some(2) => Mark::Filled,
-            Some(_) => return Err(BadBody::Content),
-        };
-        tick.points.push(Point { channel, value: value.ok_or(BadBody::Content)?, mark });
+    let presence = rest.take(ticks.div_ceil(8))?.to_vec();
+    // Bits beyond the last tick mean nothing.
+    let beyond = presence.last().map_or(0, |last| if ticks % 8 == 0 { 0 } else { last >> (ticks % 8) });
+    let points: u32 = presence.iter().map(|byte| byte.count_ones()).sum::<u32>() - beyond.count_ones();
+    let points = usize::try_from(points).map_err(|_| BadBody::Content)?;
+    let (values, _) = rest.take(points * 8)?.as_chunks::<8>();
+    let values: Vec<f64> = values.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+    if !values.iter().all(|value| value.is_finite()) {
+        return Err(BadBody::Content);
     }
-    Ok(())
+    let marks = if marked == 0 { &[] } else { rest.take(points)? };
+    let mark = |mark: &u8| match mark {
+        0 => Ok(Mark::Good),
+        1 => Ok(Mark::Uncertain),
+        2 => Ok(Mark::Filled),
+        _ => Err(BadBody::Content),
+    };
+    let marks = marks.iter().map(mark).collect::<Result<_, _>>()?;
+    Ok(Column { channel, presence, values, marks })
 }
 
 /// What has not been read yet.
@@ -186,7 +284,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(decode(&bytes).is_err());
-            let checksum = CHECKSUM.checksum(&bytes);
+            let checksum = crc32fast::hash(&bytes);
             bytes.extend(checksum.to_le_bytes());
             // With a right checksum only the content is left to be judged, which must not panic either.
             drop(decode(&bytes));

@@ -1,9 +1,11 @@
 //! What is asked of the thread that keeps the runs.
 
+use std::sync::Arc;
+
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{Batch, Error, Prunable, RunStart};
-use crate::model::{ChannelName, ClockReading, Frozen, OutboxRun, Resending, RunId};
+use super::{Batch, Error, GivenStart, Prunable, Reopened, RunStart, Taken};
+use crate::model::{ChannelName, Chunk, ClockReading, Frozen, OutboxRun, Resending, RunId, TimeBase};
 
 /// The way back to the caller.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -32,6 +34,22 @@ pub(super) enum Command {
         reply: Reply<()>,
     },
     Pending(Reply<Vec<OutboxRun>>),
+    OpenGiven(Box<GivenStart>, Reply<RunId>),
+    ReopenGiven {
+        data_id: String,
+        time: TimeBase,
+        reply: Reply<Reopened>,
+    },
+    CloseGiven {
+        run: RunId,
+        reply: Reply<()>,
+    },
+    Give {
+        run: RunId,
+        chunk: Arc<Chunk>,
+        freeze: bool,
+        reply: Reply<Taken>,
+    },
     StreamOpened {
         run: RunId,
         data_id: String,

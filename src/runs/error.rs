@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::ErrorCode;
 
 use super::Astray;
-use crate::model::RunId;
+use crate::model::{ChannelName, RunId};
 
 /// Why the run store could not do what it was asked. Cloneable: commands that share a transaction share its failure.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -151,9 +151,80 @@ pub enum Error {
         /// The chunk.
         seq: u64,
     },
+    /// A chunk that can't be taken as it was given. Nothing of it was.
+    #[error("{0}")]
+    Given(#[from] BadChunk),
+    /// No stream of this id is in the data folder.
+    #[error("there is no stream {data_id} in the data folder; `mbe-bridge streams` lists those of this machine")]
+    UnknownStream {
+        /// The platform's id.
+        data_id: String,
+    },
+    /// The stream takes no more chunks.
+    #[error("the stream {data_id} is finalized and takes no more chunks")]
+    Finalized {
+        /// The platform's id.
+        data_id: String,
+    },
+    /// A program gives chunks to it already.
+    #[error("the stream {data_id} is open already")]
+    AlreadyOpen {
+        /// The platform's id.
+        data_id: String,
+    },
     /// The thread that owns the run files has ended.
     #[error("the run store is closed")]
     Stopped,
+}
+
+/// What is wrong with a chunk that a program gives.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadChunk {
+    /// No channel, or one without points.
+    #[error("a chunk needs channels, and each of them points; leave out a channel that has none")]
+    Empty,
+    /// Stamps and values of a channel do not go together.
+    #[error("channel `{channel}`: {stamps} stamps and {values} values; they have to be of the same length")]
+    Lengths {
+        /// The channel.
+        channel: ChannelName,
+        /// Stamps.
+        stamps: usize,
+        /// Values.
+        values: usize,
+    },
+    /// More than a slice of the stream holds.
+    #[error("channel `{channel}`: {points} points, but the stream was made for chunks of {most} at most")]
+    TooLong {
+        /// The channel.
+        channel: ChannelName,
+        /// Points.
+        points: usize,
+        /// The stream's `points_per_chunk`.
+        most: usize,
+    },
+    /// NaN or an infinity: a missing reading is a point left out.
+    #[error("channel `{0}`: a value is not a number; leave out the point")]
+    NotFinite(ChannelName),
+    /// The same channel twice in one chunk.
+    #[error("channel `{0}` is there twice")]
+    Twice(ChannelName),
+    /// A channel keeps its unit.
+    #[error("channel `{channel}` was given in `{before}` and comes in `{now}`; a series has one unit")]
+    Unit {
+        /// The channel.
+        channel: ChannelName,
+        /// Its unit so far; empty for a plain number.
+        before: String,
+        /// The unit that it comes in.
+        now: String,
+    },
+    /// More channels than a chunk can number.
+    #[error("a stream takes at most 65535 channels")]
+    Channels,
+    /// The run is not one that chunks are given to, or it was closed.
+    #[error("run {0} takes no chunks")]
+    Closed(RunId),
 }
 
 impl Error {
@@ -170,6 +241,11 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Whether it was found before anything was written, so that what else is in a transaction is not concerned.
+    pub(super) fn wrote_nothing(&self) -> bool {
+        matches!(self, Self::NoStream(_) | Self::NotFrozen { .. } | Self::Given(_) | Self::Finalized { .. })
     }
 
     /// Whether the disk has no space.
@@ -226,6 +302,10 @@ impl Error {
             | Self::Damaged { .. }
             | Self::UnknownRun(_)
             | Self::NoStream(_)
+            | Self::Given(_)
+            | Self::UnknownStream { .. }
+            | Self::Finalized { .. }
+            | Self::AlreadyOpen { .. }
             | Self::NotFrozen { .. } => true,
             Self::Write { source, .. } => {
                 let of_the_file = [ErrorCode::SystemIoFailure, ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked];

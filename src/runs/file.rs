@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Params, params};
 
 use super::place::Place;
-use super::rows::{FrozenRow, Head, SessionRow, kind_text, run_state_text, signed};
+use super::rows::{FrozenRow, Head, SessionRow, axis_text, kind_text, run_state_text, signed};
 use super::{Axis, Error, body, counts, schema};
-use crate::model::{ClockReading, ClockSource, Counts, RunState, SessionId, Stamp, Tick, nanos_of};
+use crate::model::{Channel, ClockReading, ClockSource, Counts, RunState, SessionId, Stamp, Tick, nanos_of};
 
 /// Takes from chunks what freezing gave them; a condition follows.
-const THAW: &str = "UPDATE chunks SET state = 'sealed', stream = NULL, chunk_index = NULL, offset_nanos = NULL, \
-                    floor_utc = NULL, last_utc = NULL";
+/// The index that a program gave is kept.
+const THAW: &str = "UPDATE chunks SET state = 'sealed', stream = NULL, offset_nanos = NULL, floor_utc = NULL, \
+                    last_utc = NULL, \
+                    chunk_index = CASE WHEN (SELECT axis FROM run) = 'given' THEN chunk_index END";
 
 /// A run file that is open to be written.
 #[derive(Debug)]
@@ -19,13 +21,30 @@ pub(super) struct RunFile {
     pub(super) path: PathBuf,
     pub(super) place: Place,
     pub(super) connection: Connection,
+    /// Its chunks are given, and its counts follow from them.
+    given: bool,
+}
+
+/// A chunk that a program gave.
+#[derive(Debug)]
+pub(super) struct GivenRow<'a> {
+    pub(super) seq: u64,
+    pub(super) session: SessionId,
+    pub(super) written: Stamp,
+    /// The earliest and the latest of its stamps, in session time.
+    pub(super) first: Stamp,
+    pub(super) last: Stamp,
+    pub(super) points: &'a [u64],
+    pub(super) index: u64,
+    pub(super) body: &'a [u8],
 }
 
 impl RunFile {
     /// Makes the file, in one transaction, so that a file is either a run or was never finished.
     pub(super) fn create(path: &Path, head: &Head, session: &SessionRow) -> Result<Self, Error> {
-        let connection = schema::create(path)?;
-        let file = Self { path: path.to_owned(), place: Place::of(path), connection };
+        let given = head.axis == Axis::Given;
+        let connection = schema::create(path, given)?;
+        let file = Self { path: path.to_owned(), place: Place::of(path), connection, given };
         let spec = &head.spec;
         file.execute(
             "INSERT INTO run VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0)",
@@ -39,23 +58,15 @@ impl RunFile {
                 spec.project_id,
                 serde_json::Value::from(spec.tags.clone()).to_string(),
                 i64::try_from(spec.points_per_chunk).unwrap_or(i64::MAX),
-                if head.axis == Axis::Grid { "grid" } else { "native" },
+                axis_text(head.axis),
                 head.period.map(nanos_of),
             ],
         )?;
         for (number, channel) in (0_i64..).zip(head.channels.iter()) {
-            file.execute(
-                "INSERT INTO channels VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![
-                    number,
-                    channel.name.as_str(),
-                    channel.unit.as_deref(),
-                    &*channel.instrument,
-                    &*channel.source,
-                    kind_text(channel.kind),
-                ],
-            )?;
-            file.execute("INSERT INTO counts (channel) VALUES (?1)", [number])?;
+            file.insert_channel(number, channel)?;
+            if !given {
+                file.execute("INSERT INTO counts (channel) VALUES (?1)", [number])?;
+            }
         }
         file.insert_session(session)?;
         file.commit()?;
@@ -65,14 +76,18 @@ impl RunFile {
 
     /// Opens an existing file, at the start of a process.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let connection = schema::open(path)?;
-        Ok(Self { path: path.to_owned(), place: Place::of(path), connection })
+        Self::with(path, schema::open(path)?)
     }
 
     /// Opens the file anew, beside the connection that there is.
     pub(super) fn open_again(&self) -> Result<Self, Error> {
-        let connection = schema::open_again(&self.path)?;
-        Ok(Self { path: self.path.clone(), place: Place::of(&self.path), connection })
+        Self::with(&self.path, schema::open_again(&self.path)?)
+    }
+
+    pub(super) fn with(path: &Path, connection: Connection) -> Result<Self, Error> {
+        let given =
+            connection.query_row("SELECT axis = 'given' FROM run", [], |row| row.get(0)).map_err(Error::read(path))?;
+        Ok(Self { path: path.to_owned(), place: Place::of(path), connection, given })
     }
 
     /// Puts on record that the file is closed in order: its log is not missing when it is gone.
@@ -112,6 +127,20 @@ impl RunFile {
             .and_then(|mut statement| statement.execute(values))
             .map(|_rows| ())
             .map_err(Error::write(&self.path))
+    }
+
+    pub(super) fn insert_channel(&self, number: i64, channel: &Channel) -> Result<(), Error> {
+        self.execute(
+            "INSERT INTO channels VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                number,
+                channel.name.as_str(),
+                channel.unit.as_deref(),
+                &*channel.instrument,
+                &*channel.source,
+                kind_text(channel.kind),
+            ],
+        )
     }
 
     pub(super) fn insert_session(&self, session: &SessionRow) -> Result<(), Error> {
@@ -169,6 +198,9 @@ impl RunFile {
     /// Takes all open batches away and sets the counts to what they are with them.
     pub(super) fn fold_open(&self, totals: &[Counts]) -> Result<(), Error> {
         self.execute("DELETE FROM open_batches", [])?;
+        if self.given {
+            return Ok(());
+        }
         for (channel, counts) in (0_i64..).zip(totals) {
             self.execute(
                 "UPDATE counts SET read = ?2, recorded = ?3, filled = ?4, decimated = ?5, late = ?6, unrecorded = ?7, \
@@ -209,6 +241,28 @@ impl RunFile {
             ],
         )?;
         self.execute("INSERT INTO bodies VALUES (?1, ?2)", params![signed(seq), body::encode(ticks)])
+    }
+
+    /// Adds a chunk that a program gave, frozen or not.
+    pub(super) fn insert_given(&self, row: &GivenRow<'_>, frozen: Option<&FrozenRow>) -> Result<(), Error> {
+        self.execute(
+            "INSERT INTO chunks (seq, session, written, first, last, points, state, stream, chunk_index, offset_nanos, \
+             last_utc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                signed(row.seq),
+                row.session.0,
+                row.written.as_nanos(),
+                row.first.as_nanos(),
+                row.last.as_nanos(),
+                counts::points_to_text(row.points),
+                if frozen.is_some() { "frozen" } else { "sealed" },
+                frozen.map(|frozen| frozen.stream),
+                signed(row.index),
+                frozen.map(|frozen| frozen.placing.offset_nanos),
+                frozen.map(|frozen| frozen.last_utc.as_nanos()),
+            ],
+        )?;
+        self.execute("INSERT INTO bodies VALUES (?1, ?2)", params![signed(row.seq), row.body])
     }
 
     /// Adds a stream, on which chunk `base` has index 0.

@@ -40,11 +40,39 @@ impl Keeper {
                 self.replies.push((id.clone(), answer));
             }
             // Nothing was written: those before it in the transaction are not concerned.
-            Err(error @ (Error::NoStream(_) | Error::NotFrozen { .. })) => drop(reply.send(Err(error))),
+            Err(error) if error.wrote_nothing() => drop(reply.send(Err(error))),
             Err(error) => {
                 self.fail_group(id, &error);
                 drop(reply.send(Err(error)));
             }
+        }
+    }
+
+    /// The same with something that may wait for company: the caller is answered at once, and the transaction is committed with
+    /// the next that somebody waits for, or after `settle_within`. A crash before undoes it.
+    pub(super) fn on_run_soon<T: Send + 'static>(
+        &mut self,
+        id: &RunId,
+        reply: Reply<T>,
+        work: impl FnOnce(&mut Run) -> Result<T, Error>,
+    ) {
+        let waiting = self.replies.len();
+        self.on_run(id, reply, work);
+        if self.replies.len() > waiting
+            && let Some((_, answer)) = self.replies.pop()
+        {
+            answer(Ok(()));
+        }
+    }
+
+    /// Commits what somebody waits for, and what has waited for company for long enough.
+    pub(super) fn commit_group_when_due(&mut self, now: Instant) {
+        if self.touched.is_empty() {
+            return;
+        }
+        let since = *self.idle_since.get_or_insert(now);
+        if !self.replies.is_empty() || now >= since + self.settings.settle_within {
+            self.commit_group();
         }
     }
 
@@ -64,6 +92,7 @@ impl Keeper {
 
     /// Makes the group's transactions durable and answers.
     pub(super) fn commit_group(&mut self) {
+        self.idle_since = None;
         let mut durable = Vec::new();
         for id in std::mem::take(&mut self.touched) {
             let Some(run) = self.runs.get(&id) else { continue };
@@ -82,6 +111,9 @@ impl Keeper {
         }
         for id in durable {
             self.answer(&id, &Ok(()));
+        }
+        if std::mem::take(&mut self.sealed) {
+            self.changed.notify_one();
         }
     }
 

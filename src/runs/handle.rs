@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::command::{Command, Request};
-use super::{Batch, Error, Prunable, RunStart, Status};
-use crate::model::{ChannelName, ClockReading, Counts, Frozen, OutboxRun, Resending, RunId};
+use super::{Batch, Error, GivenStart, Prunable, Reopened, RunStart, Status, Taken};
+use crate::model::{ChannelName, Chunk, ClockReading, Counts, Frozen, OutboxRun, Resending, RunId, TimeBase};
 
 /// Requests other than batches that may wait for the thread; callers beyond it wait for their turn.
 const WAITING_REQUESTS: usize = 64;
+
+/// Points of given chunks that may wait for the thread: 8 MiB of numbers. A larger chunk counts as this many.
+const WAITING_GIVEN: usize = 1 << 20;
 
 /// Cheap to clone. Every method returns an error, and never blocks, once the store is closed.
 #[derive(Debug, Clone)]
@@ -18,6 +21,7 @@ pub struct Handle {
     commands: mpsc::Sender<Request>,
     batches: Arc<Semaphore>,
     requests: Arc<Semaphore>,
+    given: Arc<Semaphore>,
     changed: Arc<Notify>,
     status: watch::Receiver<Status>,
 }
@@ -33,6 +37,7 @@ impl Handle {
             commands,
             batches: Arc::new(Semaphore::new(waiting_batches.max(1))),
             requests: Arc::new(Semaphore::new(WAITING_REQUESTS)),
+            given: Arc::new(Semaphore::new(WAITING_GIVEN)),
             changed,
             status,
         }
@@ -42,6 +47,60 @@ impl Handle {
     /// durable, and appends belong to it, when this returns.
     pub async fn begin(&self, start: RunStart) -> Result<RunId, Error> {
         self.ask(|reply| Command::Begin(Box::new(start), reply)).await
+    }
+
+    /// Begins a run that a program gives chunks to. It is durable when this returns. Many may be open at once.
+    pub async fn open_given(&self, start: GivenStart) -> Result<RunId, Error> {
+        self.ask(|reply| Command::OpenGiven(Box::new(start), reply)).await
+    }
+
+    /// Goes on with a run that a program left without closing it, in a new session. `data_id` is of any of its streams.
+    ///
+    /// Fails with [`Error::UnknownStream`], [`Error::Finalized`] once the run was closed, or [`Error::AlreadyOpen`].
+    pub async fn reopen_given(&self, data_id: &str, time: TimeBase) -> Result<Reopened, Error> {
+        let data_id = data_id.to_owned();
+        self.ask(|reply| Command::ReopenGiven { data_id, time, reply }).await
+    }
+
+    /// Gives a chunk to a run: its index is the slice of the stream, its stamps are in the session's time and leave in
+    /// reference UTC. It is durable when this returns; chunks that wait together share a sync.
+    ///
+    /// `freeze`: the clock is known, and need not be waited for. Waits while more than 8 MiB wait for the disk. Fails with
+    /// [`Error::Given`] if the chunk can't be taken as it is, and [`Error::Full`] while the disk is full.
+    pub async fn give(&self, run: &RunId, chunk: Arc<Chunk>, freeze: bool) -> Result<Taken, Error> {
+        let permit = Arc::clone(&self.given).acquire_many_owned(weight(&chunk)).await.map_err(|_| Error::Stopped)?;
+        self.send_given(run, chunk, freeze, permit)?.await.map_err(|_| Error::Stopped)?
+    }
+
+    /// The same without waiting: the answer comes once the chunk is durable. Gives the chunk back when too much waits for the
+    /// disk, or the store is closed.
+    pub fn accept(
+        &self,
+        run: &RunId,
+        chunk: Arc<Chunk>,
+        freeze: bool,
+    ) -> Result<oneshot::Receiver<Result<Taken, Error>>, Arc<Chunk>> {
+        let Ok(permit) = Arc::clone(&self.given).try_acquire_many_owned(weight(&chunk)) else { return Err(chunk) };
+        self.send_given(run, Arc::clone(&chunk), freeze, permit).map_err(|_| chunk)
+    }
+
+    fn send_given(
+        &self,
+        run: &RunId,
+        chunk: Arc<Chunk>,
+        freeze: bool,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<oneshot::Receiver<Result<Taken, Error>>, Error> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Give { run: run.clone(), chunk, freeze, reply };
+        self.commands.send(Request { command, permit: Some(permit) }).map_err(|_| Error::Stopped)?;
+        Ok(answer)
+    }
+
+    /// Takes no more chunks for a run. It waits for the platform from now on, and its stream is finalized after the last chunk.
+    pub async fn close_given(&self, run: &RunId) -> Result<(), Error> {
+        let run = run.clone();
+        self.ask(|reply| Command::CloseGiven { run, reply }).await
     }
 
     /// Hands over what the aligner has finished; durable within `commit_every`. Returns the batch at once when the thread
@@ -190,4 +249,9 @@ impl Handle {
         self.commands.send(request).map_err(|_| Error::Stopped)?;
         answer.await.map_err(|_| Error::Stopped)?
     }
+}
+
+/// What a chunk takes of [`WAITING_GIVEN`]: its points, and something for the chunk itself.
+fn weight(chunk: &Chunk) -> u32 {
+    u32::try_from((chunk.points() + 32).min(WAITING_GIVEN)).unwrap_or(u32::MAX)
 }

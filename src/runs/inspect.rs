@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::read::{ChunkState, RunFile};
 use super::rows::{self, ChunkRow, signed};
-use super::{Error, Points, counts, offset};
+use super::{Axis, Error, Points, counts, offset};
 use crate::model::{SessionId, Stamp, Tick};
 
 /// Chunks read at once.
@@ -72,13 +72,15 @@ pub struct Placed {
     pub offset_nanos: i64,
     /// All stamps come after this one; none for the first chunk, and after a step of the clock.
     pub floor: Option<Stamp>,
+    /// Whether stamps rise; those that a program gave are only shifted.
+    pub axis: Axis,
 }
 
 impl Placed {
     /// Reference UTC of ticks at these times of the chunk's session.
     pub fn stamps(&self, ticks: &[Tick]) -> Vec<Stamp> {
         let placing = offset::Placing { offset_nanos: self.offset_nanos, floor: self.floor };
-        offset::stamps(placing, ticks.iter().map(|tick| tick.at))
+        offset::stamps(self.axis, placing, ticks.iter().map(|tick| tick.at))
     }
 }
 
@@ -98,7 +100,7 @@ impl ChunkHead {
         self.only.as_ref().is_none_or(|only| only.contains(&channel))
     }
 
-    fn of(row: ChunkRow) -> Self {
+    fn of(row: ChunkRow, axis: Axis) -> Self {
         Self {
             seq: row.seq,
             session: row.session,
@@ -112,6 +114,7 @@ impl ChunkHead {
                 index: frozen.index,
                 offset_nanos: frozen.placing.offset_nanos,
                 floor: frozen.placing.floor,
+                axis,
             }),
             last_utc: row.frozen.map(|frozen| frozen.last_utc),
             only: row.only,
@@ -137,7 +140,8 @@ impl RunFile {
     /// Chunks without their ticks, by rising number, at most `limit`, from number `from` on.
     pub fn heads(&self, from: u64, limit: usize) -> Result<Vec<ChunkHead>, Error> {
         let rows = rows::chunks(&self.connection, &self.path, from, limit)?;
-        Ok(rows.into_iter().map(ChunkHead::of).collect())
+        let axis = self.head.axis;
+        Ok(rows.into_iter().map(|row| ChunkHead::of(row, axis)).collect())
     }
 
     /// Does something with every chunk, without its ticks, by rising number.
@@ -206,6 +210,7 @@ impl RunFile {
                     index: row.index,
                     offset_nanos: row.placing.offset_nanos,
                     floor: row.placing.floor,
+                    axis: self.head.axis,
                 },
             })
             .collect())

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use super::command::{Command, Reply, Request};
 use super::group::Answer;
 use super::offset::{self, SessionClock};
+use super::programs::Giver;
 use super::prune;
 use super::recording::{Ending, Recording};
 use super::rescue::Rescuing;
@@ -18,8 +19,10 @@ use super::run::Run;
 use super::session::Boot;
 use super::space::Space;
 use super::store::Found;
-use super::{Batch, CommitTimes, Error, ListedRun, Pruned, RunStart, RunTotals, SetAside, Settings, State, Status};
-use crate::model::{ClockSource, RunId, RunState, TimeBase, with_causes};
+use super::{
+    Axis, Batch, CommitTimes, Error, ListedRun, Pruned, RunStart, RunTotals, SetAside, Settings, State, Status,
+};
+use crate::model::{ClockReading, ClockSource, RunId, RunState, TimeBase, with_causes};
 
 /// Requests that are taken together at most, so that an append behind them never waits long for its commit.
 const GROUP: usize = 64;
@@ -71,6 +74,16 @@ pub(super) struct Keeper {
     /// Runs with an open transaction, and what is answered once it is durable.
     pub(super) touched: BTreeSet<RunId>,
     pub(super) replies: Vec<(RunId, Answer)>,
+    /// Chunks were given in the open transactions.
+    pub(super) sealed: bool,
+    /// Since when the open transactions hold nothing but confirmations, which may wait for company.
+    pub(super) idle_since: Option<Instant>,
+    /// Programs that give chunks.
+    pub(super) givers: BTreeMap<RunId, Giver>,
+    /// Runs that a dead program left, and until when they wait for it.
+    pub(super) left: Vec<(RunId, Instant)>,
+    /// The newest measurement of the clock.
+    pub(super) clock: Option<ClockReading>,
     pub(super) listed: Arc<[ListedRun]>,
     /// Of the runs that are no longer in `runs`, since they need nothing more.
     pub(super) done: Arc<[RunTotals]>,
@@ -109,6 +122,11 @@ impl Keeper {
             rescuing: Rescuing::default(),
             touched: BTreeSet::new(),
             replies: Vec::new(),
+            sealed: false,
+            idle_since: None,
+            givers: BTreeMap::new(),
+            left: Vec::new(),
+            clock: None,
             listed: found.listed.into(),
             done: Arc::default(),
             set_aside: found.set_aside.into(),
@@ -127,12 +145,18 @@ impl Keeper {
     /// Of the runs that were left recording, the newest may be resumed if it is young enough; the others are closed.
     fn sort_unfinished(&mut self, now: Instant) {
         let (boot, wall) = (Boot::now(), TimeBase::start().now());
-        let left: Vec<&Run> = self.runs.values().filter(|run| run.head.state == RunState::Recording).collect();
-        for (place, run) in left.iter().enumerate() {
+        let age = |run: &Run| {
             let (session, at) = run.written;
             let clock = run.sessions.iter().find(|clock| clock.session == session);
             let age = clock.map_or(0, |clock| offset::age(at, clock, wall, boot.id.as_deref(), boot.uptime_nanos));
-            let age = Duration::from_nanos(u64::try_from(age).unwrap_or(0));
+            Duration::from_nanos(u64::try_from(age).unwrap_or(0))
+        };
+        let left = || self.runs.values().filter(|run| run.head.state == RunState::Recording);
+        let given: Vec<(RunId, Duration)> =
+            left().filter(|run| run.head.axis == Axis::Given).map(|run| (run.head.id.clone(), age(run))).collect();
+        let left: Vec<&Run> = left().filter(|run| run.head.axis != Axis::Given).collect();
+        for (place, run) in left.iter().enumerate() {
+            let age = age(run);
             let rest = self.settings.resume_within.checked_sub(age).filter(|rest| !rest.is_zero());
             match rest {
                 Some(rest) if place + 1 == left.len() => {
@@ -141,6 +165,7 @@ impl Keeper {
                 _ => self.to_close.push(run.head.id.clone()),
             }
         }
+        given.into_iter().for_each(|(run, age)| self.note_left(run, age, now));
     }
 
     /// Works until it is told to stop, or every handle is gone.
@@ -152,6 +177,8 @@ impl Keeper {
                 None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             if matches!(next, Err(RecvTimeoutError::Disconnected)) {
+                self.commit_group();
+                self.leave_given();
                 if let Err(error) = self.flush(Ending::Not) {
                     tracing::error!(error = %with_causes(&error), "what was in memory at the end could not be written");
                 }
@@ -163,6 +190,7 @@ impl Keeper {
             while let Ok(request) = next {
                 if let Command::Stop(reply) = request.command {
                     self.commit_group();
+                    self.leave_given();
                     let result = self.flush(Ending::Not);
                     self.stop_rescuing();
                     self.publish();
@@ -178,7 +206,7 @@ impl Keeper {
                     Err(RecvTimeoutError::Timeout)
                 };
             }
-            self.commit_group();
+            self.commit_group_when_due(Instant::now());
             self.act_on_time(Instant::now());
             self.publish();
         }
@@ -213,7 +241,7 @@ impl Keeper {
                 self.answer_now(reply, result);
             }
             Command::Pending(reply) => {
-                self.commit_group();
+                self.commit_group_when_due(Instant::now());
                 let pending = self.runs.values().filter_map(Run::outbox).collect();
                 self.answer_now(reply, Ok(pending));
             }
@@ -221,8 +249,23 @@ impl Keeper {
                 if reading.source == ClockSource::Platform && self.trusted_now().is_none() {
                     self.prune_at = Instant::now();
                 }
-                self.on_recording(reply, move |run, recording| run.record_clock(recording.0, reading))
+                self.note_clock(reading, reply);
             }
+            Command::OpenGiven(start, reply) => {
+                self.commit_group();
+                let result = self.open_given(&start);
+                self.answer_now(reply, result);
+            }
+            Command::ReopenGiven { data_id, time, reply } => {
+                self.commit_group();
+                let result = self.reopen_given(&data_id, time);
+                self.answer_now(reply, result);
+            }
+            Command::CloseGiven { run, reply } => {
+                let result = self.close_given(&run);
+                self.answer_now(reply, result);
+            }
+            Command::Give { run, chunk, freeze, reply } => self.give(&run, &chunk, freeze, reply),
             Command::Event { kind, text, reply } => self.on_recording(reply, move |run, recording| {
                 run.file.insert_event(recording.0, recording.1, &kind, &text)
             }),
@@ -236,7 +279,11 @@ impl Keeper {
                 self.on_run(&run, reply, |run| run.take(limit, &in_flight, from, &elsewhere));
             }
             Command::Settle { run, seq, refused, said, reply } => {
-                self.on_run(&run, reply, |run| run.settle(seq, &refused, &said));
+                if refused.is_empty() && !self.settings.settle_within.is_zero() {
+                    self.on_run_soon(&run, reply, |run| run.settle(seq, &refused, &said));
+                } else {
+                    self.on_run(&run, reply, |run| run.settle(seq, &refused, &said));
+                }
             }
             Command::Resend { run, chunk, reply } => match self.reopen(&run) {
                 Ok(()) => self.on_run(&run, reply, |run| run.resend(chunk)),
@@ -286,7 +333,7 @@ impl Keeper {
     }
 
     /// Answers with what the status shows already.
-    fn answer_now<T>(&self, reply: Reply<T>, result: Result<T, Error>) {
+    pub(super) fn answer_now<T>(&self, reply: Reply<T>, result: Result<T, Error>) {
         self.publish();
         drop(reply.send(result));
     }
@@ -322,6 +369,9 @@ impl Keeper {
 
     /// Writes what is in memory. No transaction may be open.
     fn flush(&mut self, ending: Ending) -> Result<(), Error> {
+        if self.recording.is_some() {
+            self.commit_group();
+        }
         let Some(recording) = &mut self.recording else { return Ok(()) };
         let Some(run) = self.runs.get_mut(&recording.run) else { return Err(Error::NotRecording) };
         let start = Instant::now();
@@ -381,6 +431,10 @@ impl Keeper {
 
     /// When something has to be done though nobody asks.
     fn deadline(&self) -> Option<Instant> {
+        self.chores_due().into_iter().chain(self.idle_since.map(|since| since + self.settings.settle_within)).min()
+    }
+
+    fn chores_due(&self) -> Option<Instant> {
         let recording = self.recording.as_ref().and_then(|recording| match &self.pause {
             Some(pause) => Some(pause.retry_at),
             None => [
@@ -395,10 +449,16 @@ impl Keeper {
         let closing = (!self.to_close.is_empty()).then_some(self.close_at);
         let tending = Some(self.space.look_at().min(self.prune_at));
         let looking = (!self.runs.is_empty()).then_some(self.look_at);
-        [recording, unfinished, closing, tending, looking, self.rescuing_until()].into_iter().flatten().min()
+        let left = self.left.iter().map(|(_, until)| *until).min();
+        [recording, unfinished, closing, tending, looking, left, self.rescuing_until()].into_iter().flatten().min()
     }
 
     fn act_on_time(&mut self, now: Instant) {
+        if self.chores_due().is_none_or(|due| due > now) {
+            return;
+        }
+        self.commit_group();
+        self.close_abandoned(now);
         self.look_after_places(now);
         self.prune_when_due(now);
         if let Some(recording) = &self.recording {

@@ -21,7 +21,7 @@ use rusqlite::config::DbConfig;
 
 use super::file::RunFile;
 use super::keeper::Keeper;
-use super::place::{Astray, Place};
+use super::place::Astray;
 use super::recording::Recording;
 use super::run::Run;
 use super::salvage::Damaged;
@@ -246,7 +246,7 @@ impl Run {
         let path = &self.file.path;
         let log = schema::beside(path, "-wal").metadata().is_ok_and(|log| log.len() > 0);
         let connection = if log { schema::open_read_only(path)? } else { schema::open_immutable(path)? };
-        Self::load(RunFile { path: path.clone(), place: Place::of(path), connection })
+        Self::load(RunFile::with(path, connection)?)
     }
 
     /// The file that is at its path now, whichever that is.

@@ -86,6 +86,7 @@ mod command;
 mod counts;
 mod error;
 mod file;
+mod given;
 mod group;
 mod handle;
 mod inspect;
@@ -93,6 +94,7 @@ mod keeper;
 mod mend;
 mod offset;
 mod place;
+mod programs;
 mod prune;
 mod queue;
 pub mod read;
@@ -116,7 +118,8 @@ use std::time::Duration;
 
 use crate::model::{Channel, Counts, StreamSpec, Tick, TimeBase};
 
-pub use error::Error;
+pub use error::{BadChunk, Error};
+pub use given::{GivenSoFar, GivenStart, Reopened, Taken};
 pub use handle::Handle;
 pub use place::Astray;
 pub use prune::{Prunable, PruneReason, prune};
@@ -146,6 +149,14 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// Whether the host's clock says how old a run is, and not only the platform's.
     pub trust_host_clock: bool,
+    /// How much later than it is told a confirmation may be durable: those that nobody waits for share a commit. A crash
+    /// before has a chunk sent again, which replaces it.
+    pub settle_within: Duration,
+    /// A run that a dead program left without closing it is closed and finalized when it was last written so long ago. The
+    /// platform ends a stream after 2 h of silence.
+    pub abandon_after: Duration,
+    /// Whether a measurement of the clock that comes before the first run is kept for it, and not refused.
+    pub keep_clock: bool,
     /// Batches that may wait for the thread; beyond, [`Handle::append`] returns the batch.
     pub waiting_batches: usize,
 }
@@ -164,6 +175,9 @@ impl Settings {
             min_free: 500_000_000,
             reserve_bytes: 8 << 20,
             trust_host_clock: false,
+            settle_within: Duration::ZERO,
+            abandon_after: Duration::from_secs(2 * 3600),
+            keep_clock: false,
             waiting_batches: 256,
         }
     }
@@ -176,6 +190,8 @@ pub enum Axis {
     Grid,
     /// Each sample's own time: a chunk is full when one channel has `points_per_chunk` points.
     Native,
+    /// Chunks come whole from a program, with indexes and stamps as it gave them.
+    Given,
 }
 
 /// What a run is begun with.

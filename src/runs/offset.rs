@@ -1,5 +1,6 @@
 //! From session time to reference UTC: which offset a chunk is frozen with, and the stamps that follow from it. Pure.
 
+use super::Axis;
 use crate::model::{ClockReading, ClockSource, SessionId, Stamp};
 
 /// The largest rate at which the offset may drift between chunks: 0.5 ms per second, as NTP slews a clock (RFC 5905, 11.3,
@@ -130,8 +131,11 @@ pub(super) fn is_free(placing: Placing, first: Stamp) -> bool {
     placing.floor.is_none_or(|floor| first.shifted(placing.offset_nanos) >= floor.shifted(LEAST_GAP_NANOS))
 }
 
-/// The stamps in UTC of ticks at these times: as the offset says, but each after the one before.
-pub(super) fn stamps(placing: Placing, times: impl IntoIterator<Item = Stamp>) -> Vec<Stamp> {
+/// The stamps in UTC of ticks at these times: as the offset says, but each after the one before unless a program gave them.
+pub(super) fn stamps(axis: Axis, placing: Placing, times: impl IntoIterator<Item = Stamp>) -> Vec<Stamp> {
+    if axis == Axis::Given {
+        return times.into_iter().map(|at| at.shifted(placing.offset_nanos)).collect();
+    }
     let mut floor = placing.floor.map(|floor| floor.shifted(LEAST_GAP_NANOS));
     times
         .into_iter()
@@ -278,7 +282,7 @@ mod tests {
         assert_eq!(ten.floor, Some(before.last_utc));
         let times = [10, 15, 20].map(|second| Stamp::from_nanos(second * SECOND));
         let wanted = [9 * SECOND + 1_000, 9 * SECOND + 2_000, 10 * SECOND].map(Stamp::from_nanos);
-        assert_eq!(stamps(ten, times), wanted);
+        assert_eq!(stamps(Axis::Grid, ten, times), wanted);
     }
 
     proptest! {
@@ -292,7 +296,7 @@ mod tests {
             for (wanted, gaps) in chunks {
                 let times: Vec<Stamp> = gaps.into_iter().map(|gap| { at += gap; Stamp::from_nanos(at) }).collect();
                 let placing = place(SessionId(1), times[0], wanted, before);
-                let stamped = stamps(placing, times.iter().copied());
+                let stamped = stamps(Axis::Grid, placing, times.iter().copied());
                 if let Some(before) = before {
                     let change = placing.offset_nanos - before.offset_nanos;
                     let elapsed = times[0].nanos_since(before.first);

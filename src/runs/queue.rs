@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use rusqlite::OptionalExtension;
 
+use super::body::Columns;
 use super::offset::{self, Before, SessionClock};
 use super::rows::{self, ChunkRow, FrozenRow, signed};
 use super::run::{Held, Run, Waiting};
-use super::{Axis, Error, offset::Placing};
+use super::{Axis, Error};
 use crate::model::{
     ChannelName, Chunk, ChunkChannel, Frozen, OutboxRun, Resending, RunState, SessionId, Stamp, StreamRecord,
-    StreamState, Tick, with_causes,
+    StreamState, with_causes,
 };
 
 impl Run {
@@ -82,6 +83,7 @@ impl Run {
         for waiting in self.waiting.values_mut() {
             waiting.frozen = false;
         }
+        self.forget_at_hand();
         Ok(())
     }
 
@@ -109,8 +111,9 @@ impl Run {
         let no_stream = || Error::NoStream(self.head.id.clone());
         let stream = self.stream.clone().filter(|stream| stream.state == StreamState::Open).ok_or_else(no_stream)?;
         let mut taken = Vec::new();
+        let from_here = if self.head.axis == Axis::Given { 0 } else { from };
         let before: Vec<u64> =
-            self.waiting.range(..from).filter(|(_, waiting)| !waiting.frozen).map(|(seq, _)| *seq).collect();
+            self.waiting.range(..from_here).filter(|(_, waiting)| !waiting.frozen).map(|(seq, _)| *seq).collect();
         for seq in before {
             let row = self.chunk_row(seq)?;
             self.freeze(&row, None, stream.number, elsewhere)?;
@@ -120,9 +123,16 @@ impl Run {
             let next = self.waiting.range(from..).map(|(seq, _)| *seq).find(|seq| !in_flight.contains(seq));
             let Some(seq) = next else { break };
             from = seq + 1;
+            if self.waits_for_its_slice(seq) {
+                continue;
+            }
+            if let Some(chunk) = self.at_hand(seq, &stream) {
+                taken.push(chunk);
+                continue;
+            }
             let row = self.chunk_row(seq)?;
-            let ticks = match rows::body(&self.file.connection, &self.file.path, seq) {
-                Ok(ticks) => ticks,
+            let columns = match rows::columns(&self.file.connection, &self.file.path, seq) {
+                Ok(columns) => columns,
                 // Where SQLite does not find its way, the body itself may be whole: the file is salvaged.
                 Err(error) if error.is_damage() && !error.is_corruption() => {
                     self.give_up(&row, &error)?;
@@ -132,12 +142,13 @@ impl Run {
             };
             let frozen = match row.frozen {
                 Some(frozen) => frozen,
-                None => self.freeze(&row, Some(&ticks), stream.number, elsewhere)?,
+                None => self.freeze(&row, Some(&columns.times), stream.number, elsewhere)?,
             };
+            let stamps = self.head.stamps(frozen.placing, &columns.times);
             taken.push(Frozen {
                 seq,
                 data_id: stream.data_id.clone(),
-                chunk: chunk(&self.head, frozen.index, frozen.placing, &ticks, row.only.as_deref()),
+                chunk: chunk(&self.head, frozen.index, &stamps, columns, row.only.as_deref()),
                 attempts: row.attempts,
                 again: row.only.is_some(),
             });
@@ -145,15 +156,18 @@ impl Run {
         Ok(taken)
     }
 
-    /// Fixes index and stamps of a chunk. Without its ticks, they are read where they matter.
+    /// Fixes index and stamps of a chunk. Without the times of its ticks, they are read where they matter.
     fn freeze(
         &mut self,
         row: &ChunkRow,
-        ticks: Option<&[Tick]>,
+        times: Option<&Arc<[Stamp]>>,
         stream: i64,
         elsewhere: &[SessionClock],
     ) -> Result<FrozenRow, Error> {
         let wanted = offset::of_session(row.session, &self.sessions, elsewhere);
+        if self.head.axis == Axis::Given {
+            return self.freeze_given(row, stream, wanted);
+        }
         let before = self.before(row.seq)?;
         let placing = offset::place(row.session, row.first, wanted, before);
         if let Some(before) = before
@@ -164,17 +178,18 @@ impl Run {
             let text = format!("chunk {} begins before {:?}, where the chunk before ended", row.seq, before.last_utc);
             self.file.insert_event(row.session, row.last, "clock_step", &text)?;
         }
-        let last_utc = match ticks {
+        let last = |times| self.head.stamps(placing, times).last().copied().unwrap_or(row.last);
+        let last_utc = match times {
             None if self.head.axis == Axis::Grid && offset::is_free(placing, row.first) => {
                 row.last.shifted(placing.offset_nanos)
             }
-            None => match rows::body(&self.file.connection, &self.file.path, row.seq) {
-                Ok(ticks) => last_stamp(placing, &ticks).unwrap_or(row.last),
+            None => match rows::columns(&self.file.connection, &self.file.path, row.seq) {
+                Ok(columns) => last(&columns.times),
                 // It can't be sent; whoever fetches it finds out.
                 Err(error) if error.is_damage() => row.last.shifted(placing.offset_nanos),
                 Err(error) => return Err(error),
             },
-            Some(ticks) => last_stamp(placing, ticks).unwrap_or(row.last),
+            Some(times) => last(times),
         };
         let base = match self.base {
             Some(base) => base,
@@ -188,7 +203,12 @@ impl Run {
             Error::damaged(&self.file.path, format!("chunk {} comes before its stream's first, {base}", row.seq))
         })?;
         let frozen = FrozenRow { stream, index, placing, last_utc };
-        self.file.freeze(row.seq, &frozen)?;
+        self.note_frozen(row, &frozen)?;
+        Ok(frozen)
+    }
+
+    pub(super) fn note_frozen(&mut self, row: &ChunkRow, frozen: &FrozenRow) -> Result<(), Error> {
+        self.file.freeze(row.seq, frozen)?;
         if let Some(waiting) = self.waiting.get_mut(&row.seq) {
             waiting.frozen = true;
         }
@@ -197,7 +217,7 @@ impl Run {
                 held.sent += points;
             }
         }
-        Ok(frozen)
+        Ok(())
     }
 
     fn chunk_row(&self, seq: u64) -> Result<ChunkRow, Error> {
@@ -276,6 +296,9 @@ impl Run {
 
     /// Puts on record when the platform's account stops fitting ours.
     fn note_disagreements(&mut self, row: &ChunkRow) -> Result<(), Error> {
+        if self.given.replaced {
+            return Ok(());
+        }
         for (held, channel) in self.held.iter_mut().zip(self.head.channels.iter()) {
             let disagrees = held.disagrees(false);
             if disagrees && !held.noted {
@@ -336,7 +359,8 @@ impl Run {
             self.note_parted(&row)?;
         }
         self.file.wait_again(seq, channels, stays)?;
-        self.waiting.insert(seq, Waiting { frozen: stays, written: row.written });
+        let slice = self.slice_of(&row);
+        self.waiting.insert(seq, Waiting { frozen: stays, written: row.written, slice });
         for channel in channels {
             let points = row.points.get(*channel).copied().unwrap_or(0);
             if let Some(target) = self.points.get_mut(*channel) {
@@ -407,31 +431,24 @@ impl Run {
     }
 }
 
-/// The stamp of the last tick.
-fn last_stamp(placing: Placing, ticks: &[Tick]) -> Option<Stamp> {
-    offset::stamps(placing, ticks.iter().map(|tick| tick.at)).last().copied()
-}
-
-/// A chunk as it goes on the wire: its ticks, turned into one series per channel that has points, or per channel of `only`.
-pub(super) fn chunk(head: &rows::Head, index: u64, placing: Placing, ticks: &[Tick], only: Option<&[usize]>) -> Chunk {
-    let stamps: Vec<Stamp> = offset::stamps(placing, ticks.iter().map(|tick| tick.at));
-    let empty = |channel: &crate::model::Channel| ChunkChannel {
-        name: channel.name.clone(),
-        unit: channel.unit.as_ref().map(Arc::clone),
-        stamps: Vec::new(),
-        values: Vec::new(),
-    };
-    let mut channels: Vec<ChunkChannel> = head.channels.iter().map(empty).collect();
-    for (tick, stamp) in ticks.iter().zip(stamps) {
-        for point in &tick.points {
-            if let Some(channel) = channels.get_mut(point.channel.0)
-                && only.is_none_or(|only| only.contains(&point.channel.0))
-            {
-                channel.stamps.push(stamp);
-                channel.values.push(point.value.get());
-            }
-        }
-    }
-    channels.retain(|channel| !channel.stamps.is_empty());
-    Chunk { index, channels }
+/// A chunk as it goes on the wire: one series per channel that has points, or per channel of `only`; `stamps` are those of
+/// its ticks.
+pub(super) fn chunk(
+    head: &rows::Head,
+    index: u64,
+    stamps: &Arc<[Stamp]>,
+    columns: Columns,
+    only: Option<&[usize]>,
+) -> Chunk {
+    let channels = columns.stamped(stamps).filter_map(|(place, stamps, values)| {
+        let channel = head.channels.get(place.0)?;
+        let wanted = !values.is_empty() && only.is_none_or(|only| only.contains(&place.0));
+        wanted.then(|| ChunkChannel {
+            name: channel.name.clone(),
+            unit: channel.unit.as_ref().map(Arc::clone),
+            stamps,
+            values,
+        })
+    });
+    Chunk { index, channels: channels.collect() }
 }

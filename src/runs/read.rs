@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::body::Columns;
 pub use super::inspect::{ChunkHead, Fate, Parted, Placed};
+use super::offset::Placing;
 use super::rows::{self, ChunkRow, Head};
-use super::{Axis, Error, counts, offset, queue, schema};
+use super::{Axis, Error, counts, queue, schema};
 use crate::model::{
     Channel, Chunk, ClockReading, Counts, RunId, RunState, SessionId, Stamp, StreamRecord, StreamSpec, Tick,
 };
@@ -246,13 +248,11 @@ impl RunFile {
     }
 
     fn stored(&self, row: ChunkRow) -> Result<StoredChunk, Error> {
-        let ticks = rows::body_if_kept(&self.connection, &self.path, row.seq)?.unwrap_or_default();
-        let sent = row.frozen.map(|frozen| Sent {
-            stream: frozen.stream,
-            offset_nanos: frozen.placing.offset_nanos,
-            stamps: offset::stamps(frozen.placing, ticks.iter().map(|tick| tick.at)),
-            chunk: queue::chunk(&self.head, frozen.index, frozen.placing, &ticks, row.only.as_deref()),
-        });
+        let columns = rows::columns_if_kept(&self.connection, &self.path, row.seq)?.unwrap_or_default();
+        let ticks = columns.ticks();
+        let sent = row
+            .frozen
+            .map(|frozen| self.sent(frozen.stream, frozen.index, frozen.placing, columns, row.only.as_deref()));
         Ok(StoredChunk {
             seq: row.seq,
             session: row.session,
@@ -266,18 +266,23 @@ impl RunFile {
         })
     }
 
+    fn sent(&self, stream: i64, index: u64, placing: Placing, columns: Columns, only: Option<&[usize]>) -> Sent {
+        let stamps = self.head.stamps(placing, &columns.times);
+        Sent {
+            stream,
+            offset_nanos: placing.offset_nanos,
+            chunk: queue::chunk(&self.head, index, &stamps, columns, only),
+            stamps: stamps.to_vec(),
+        }
+    }
+
     /// Where the other channels are of chunks that were sent again in part on another stream.
     pub fn resent(&self) -> Result<Vec<Resent>, Error> {
         let rows = rows::resent(&self.connection, &self.path)?;
         rows.into_iter()
             .map(|row| {
-                let ticks = rows::body(&self.connection, &self.path, row.seq)?;
-                let sent = Sent {
-                    stream: row.stream,
-                    offset_nanos: row.placing.offset_nanos,
-                    stamps: offset::stamps(row.placing, ticks.iter().map(|tick| tick.at)),
-                    chunk: queue::chunk(&self.head, row.index, row.placing, &ticks, Some(&row.channels)),
-                };
+                let columns = rows::columns(&self.connection, &self.path, row.seq)?;
+                let sent = self.sent(row.stream, row.index, row.placing, columns, Some(&row.channels));
                 Ok(Resent { seq: row.seq, sent })
             })
             .collect()

@@ -7,8 +7,9 @@ use std::time::Duration;
 use rusqlite::types::{FromSql, Type};
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::body::Columns;
 use super::offset::Placing;
-use super::{Axis, Error, body, counts};
+use super::{Axis, Error, body, counts, offset};
 use crate::model::{
     Channel, ChannelName, ClockReading, ClockSource, Counts, Kind, RunId, RunState, SessionId, Stamp, StreamRecord,
     StreamSpec, StreamState, Tick,
@@ -24,6 +25,16 @@ pub(super) struct Head {
     pub(super) axis: Axis,
     pub(super) period: Option<Duration>,
     pub(super) channels: Arc<[Channel]>,
+}
+
+impl Head {
+    /// The stamps in UTC of ticks at these times, as they were frozen.
+    pub(super) fn stamps(&self, placing: Placing, times: &Arc<[Stamp]>) -> Arc<[Stamp]> {
+        if self.axis == Axis::Given && placing.offset_nanos == 0 {
+            return Arc::clone(times);
+        }
+        offset::stamps(self.axis, placing, times.iter().copied()).into()
+    }
 }
 
 /// A row of `sessions`.
@@ -58,6 +69,8 @@ pub(super) struct ChunkRow {
     pub(super) last: Stamp,
     pub(super) points: Vec<u64>,
     pub(super) state: ChunkState,
+    /// The index that a program gave it; it is known before it is frozen.
+    pub(super) given: Option<u64>,
     /// Once frozen.
     pub(super) frozen: Option<FrozenRow>,
     pub(super) attempts: u64,
@@ -206,7 +219,7 @@ pub(super) fn head(connection: &Connection, path: &Path) -> Result<Head, Error> 
                 tags,
                 points_per_chunk: points_per_chunk.map_err(|_| odd("points_per_chunk"))?,
             },
-            axis: if row.get::<_, String>("axis")? == "grid" { Axis::Grid } else { Axis::Native },
+            axis: axis_from(&row.get::<_, String>("axis")?).ok_or_else(|| odd("axis"))?,
             period: row.get::<_, Option<i64>>("period")?.and_then(|p| u64::try_from(p).ok()).map(Duration::from_nanos),
             channels: channels.into(),
         })
@@ -374,6 +387,7 @@ pub(super) fn chunk(row: &Row<'_>) -> rusqlite::Result<ChunkRow> {
         last: stamp(row, "last")?,
         points: counts::points_from_text(&row.get::<_, String>("points")?).ok_or_else(|| odd("points"))?,
         state,
+        given: row.get::<_, Option<i64>>("chunk_index")?.and_then(|index| u64::try_from(index).ok()),
         frozen,
         attempts: unsigned(row, "attempts")?,
         last_error: row.get("last_error")?,
@@ -384,18 +398,25 @@ pub(super) fn chunk(row: &Row<'_>) -> rusqlite::Result<ChunkRow> {
     })
 }
 
-/// The ticks of a chunk, in its session's time.
-pub(super) fn body(connection: &Connection, path: &Path, seq: u64) -> Result<Vec<Tick>, Error> {
-    let bytes: Vec<u8> = connection
+/// The body of a chunk, in its session's time.
+pub(super) fn columns(connection: &Connection, path: &Path, seq: u64) -> Result<Columns, Error> {
+    let columns = connection
         .prepare_cached("SELECT body FROM bodies WHERE seq = ?1")
-        .and_then(|mut statement| statement.query_one([signed(seq)], |row| row.get(0)))
+        .and_then(|mut statement| {
+            statement.query_one([signed(seq)], |row| Ok(body::columns(row.get_ref(0)?.as_blob()?)))
+        })
         .map_err(Error::read(path))?;
-    body::decode(&bytes).map_err(|bad| Error::damaged(path, format!("the body of chunk {seq} can't be used, {bad}")))
+    columns.map_err(|bad| Error::damaged(path, format!("the body of chunk {seq} can't be used, {bad}")))
+}
+
+/// The same as ticks.
+pub(super) fn body(connection: &Connection, path: &Path, seq: u64) -> Result<Vec<Tick>, Error> {
+    Ok(columns(connection, path, seq)?.ticks())
 }
 
 /// The same; none where there is no body, as in a run that was salvaged from a damaged file.
-pub(super) fn body_if_kept(connection: &Connection, path: &Path, seq: u64) -> Result<Option<Vec<Tick>>, Error> {
-    match body(connection, path, seq) {
+pub(super) fn columns_if_kept(connection: &Connection, path: &Path, seq: u64) -> Result<Option<Columns>, Error> {
+    match columns(connection, path, seq) {
         Err(Error::Read { source, .. }) if matches!(*source, rusqlite::Error::QueryReturnedNoRows) => Ok(None),
         other => other.map(Some),
     }
@@ -430,6 +451,16 @@ pub(super) fn kind_text(kind: Kind) -> &'static str {
 
 pub(super) fn kind_from(text: &str) -> Option<Kind> {
     KINDS.iter().find(|(_, known)| *known == text).map(|(kind, _)| *kind)
+}
+
+const AXES: [(Axis, &str); 3] = [(Axis::Grid, "grid"), (Axis::Native, "native"), (Axis::Given, "given")];
+
+pub(super) fn axis_text(axis: Axis) -> &'static str {
+    AXES.iter().find(|(known, _)| *known == axis).map_or("grid", |(_, text)| text)
+}
+
+pub(super) fn axis_from(text: &str) -> Option<Axis> {
+    AXES.iter().find(|(_, known)| *known == text).map(|(axis, _)| *axis)
 }
 
 pub(super) fn run_state_text(state: RunState) -> &'static str {

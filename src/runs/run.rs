@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::counts::{add_all, points_of};
 use super::file::RunFile;
+use super::given::{Given, Slice};
 use super::offset::SessionClock;
 use super::recording::cut;
 use super::rows::{self, ChunkRow, ChunkState, Head, OpenRow, ResentRow, SessionRow};
@@ -18,11 +19,13 @@ use crate::model::{Counts, RunState, SessionId, Stamp, StreamRecord, StreamState
 const PAGE: usize = 4096;
 
 /// A chunk that is neither confirmed nor rejected.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Waiting {
     pub(super) frozen: bool,
     /// When it was sealed.
     pub(super) written: Stamp,
+    /// Of a chunk that a program gave: the slice that it is for.
+    pub(super) slice: Option<Slice>,
 }
 
 /// What the newest stream holds of a channel, in points.
@@ -67,6 +70,8 @@ pub(super) struct Run {
     pub(super) base: Option<u64>,
     /// What the newest stream holds of each channel.
     pub(super) held: Vec<Held>,
+    /// What only a run has that a program gives chunks to.
+    pub(super) given: Given,
     /// When it was last written, in which session's time.
     pub(super) written: (SessionId, Stamp),
     /// A transaction failed and memory may be ahead of the file.
@@ -115,6 +120,7 @@ impl Run {
             next_seq: 0,
             base: stream.as_ref().and_then(|row| row.base),
             held: vec![Held::default(); channels],
+            given: Given::default(),
             written,
             stale: false,
             said_stale: false,
@@ -161,8 +167,9 @@ impl Run {
                 let waits = matches!(chunk.state, ChunkState::Sealed | ChunkState::Frozen);
                 if waits {
                     let frozen = chunk.state == ChunkState::Frozen;
-                    self.waiting.insert(chunk.seq, Waiting { frozen, written: chunk.written });
+                    self.waiting.insert(chunk.seq, Waiting { frozen, written: chunk.written, slice: None });
                 }
+                self.load_given(&chunk);
                 for (channel, (points, count)) in self.points.iter_mut().zip(&chunk.points).enumerate() {
                     if waits && chunk.holds(channel) {
                         points.queued += count;
@@ -207,6 +214,27 @@ impl Run {
                 held.said = Some(said);
             }
         }
+        Ok(())
+    }
+
+    /// Whether a stream of this id is or was one of its.
+    pub(super) fn had_stream(&self, data_id: &str) -> Result<bool, Error> {
+        Ok(rows::streams(&self.file.connection, &self.file.path)?.iter().any(|row| row.record.data_id == data_id))
+    }
+
+    /// Begins a new session, within the transaction that is open.
+    pub(super) fn go_on(&mut self, session: &SessionRow) -> Result<(), Error> {
+        self.file.insert_session(session)?;
+        let what = "a new session goes on with the run";
+        self.file.insert_event(session.number, session.started, "resumed", what)?;
+        self.written = (session.number, session.started);
+        self.sessions.push(SessionClock {
+            session: session.number,
+            anchor: session.anchor,
+            boot_id: session.boot_id.clone(),
+            uptime_nanos: session.uptime_nanos,
+            reading: None,
+        });
         Ok(())
     }
 
@@ -260,7 +288,7 @@ impl Run {
     pub(super) fn seal(&mut self, session: SessionId, written: Stamp, ticks: &[Tick]) -> Result<(), Error> {
         let points = points_of(ticks, self.head.channels.len());
         self.file.insert_chunk(self.next_seq, session, written, ticks, &points)?;
-        self.waiting.insert(self.next_seq, Waiting { frozen: false, written });
+        self.waiting.insert(self.next_seq, Waiting { frozen: false, written, slice: None });
         self.next_seq += 1;
         for (target, points) in self.points.iter_mut().zip(&points) {
             target.open = target.open.saturating_sub(*points);
@@ -316,7 +344,7 @@ impl Run {
     }
 
     fn disagreements(&self) -> Vec<Disagreement> {
-        let Some(stream) = &self.stream else { return Vec::new() };
+        let Some(stream) = self.stream.as_ref().filter(|_| !self.given.replaced) else { return Vec::new() };
         let channels = self.held.iter().zip(self.head.channels.iter());
         channels
             .filter(|(held, _)| held.disagrees(stream.state == StreamState::Ended))

@@ -11,8 +11,11 @@ use super::Error;
 /// "MBER" in ASCII: `file` and SQLite tools show it, and it keeps other databases out.
 const APPLICATION_ID: i64 = 0x4D42_4552;
 
-/// The format that this program writes. It reads every earlier one, and makes it this one where it writes to it.
+/// The format of runs that are recorded. Earlier ones are read, and made this one where they are written to.
 const FORMAT: i64 = 2;
+
+/// The format of runs whose chunks are given: the same tables, but `counts` follows from the chunks.
+const GIVEN: i64 = 3;
 
 /// The write-ahead log shrinks to this when it is started over; SQLite does so after about 1000 pages anyway.
 const LOG_BYTES: i64 = 8 << 20;
@@ -31,7 +34,7 @@ CREATE TABLE run (
     project_id TEXT,
     tags TEXT NOT NULL,
     points_per_chunk INTEGER NOT NULL CHECK (points_per_chunk > 0),
-    axis TEXT NOT NULL CHECK (axis IN ('grid', 'native')),
+    axis TEXT NOT NULL CHECK (axis IN ('grid', 'native', 'given')),
     period INTEGER,
     tidy INTEGER NOT NULL DEFAULT 0
 ) STRICT;
@@ -144,6 +147,17 @@ CREATE TABLE resent (
 ) STRICT;
 ";
 
+/// What a program gives is recorded or not taken at all: there is nothing to count but what the chunks hold.
+const COUNTS_OF_GIVEN: &str = "
+DROP TABLE counts;
+CREATE VIEW counts AS
+SELECT c.number AS channel, ifnull(p.points, 0) AS read, ifnull(p.points, 0) AS recorded, 0 AS filled, 0 AS decimated,
+       0 AS late, 0 AS unrecorded, '{}' AS bad
+FROM channels c
+LEFT JOIN (SELECT j.key AS channel, sum(j.value) AS points FROM chunks, json_each(chunks.points) j GROUP BY j.key) p
+ON p.channel = c.number;
+";
+
 /// From format 1, in which an index counted the chunks frozen for a stream: what follows the newest goes on from there.
 const TO_2: &str = "
 ALTER TABLE run ADD COLUMN tidy INTEGER NOT NULL DEFAULT 0;
@@ -154,7 +168,7 @@ ALTER TABLE chunks ADD COLUMN only TEXT;
 ";
 
 /// Makes the file of a new run and leaves it in the transaction that made it: the run's first rows go into the same one.
-pub(super) fn create(path: &Path) -> Result<Connection, Error> {
+pub(super) fn create(path: &Path, given: bool) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(Error::open(path))?;
     // Both are fixed by the first page that is written, so they come before everything else. Nothing needs a vacuum: the
@@ -165,8 +179,9 @@ pub(super) fn create(path: &Path) -> Result<Connection, Error> {
     make_durable(&connection, path)?;
     demand(&connection, path, "page_size", "4096")?;
     demand(&connection, path, "auto_vacuum", "0")?;
-    let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};");
-    connection.execute_batch(&format!("BEGIN; {TABLES} {TABLES_OF_2} {marks}")).map_err(Error::write(path))?;
+    let (format, counts) = if given { (GIVEN, COUNTS_OF_GIVEN) } else { (FORMAT, "") };
+    let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {format};");
+    connection.execute_batch(&format!("BEGIN; {TABLES} {TABLES_OF_2} {counts} {marks}")).map_err(Error::write(path))?;
     Ok(connection)
 }
 
@@ -271,8 +286,8 @@ fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
         return Err(Error::NotARun { path: path.to_owned() });
     }
     match format(connection).map_err(Error::open(path))? {
-        1..=FORMAT => Ok(()),
-        format if format > FORMAT => Err(Error::Newer { path: path.to_owned(), format, newest: FORMAT }),
+        1..=GIVEN => Ok(()),
+        format if format > GIVEN => Err(Error::Newer { path: path.to_owned(), format, newest: GIVEN }),
         _ => Err(Error::NotARun { path: path.to_owned() }),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::params;
 
+use super::super::Axis;
 use super::super::counts::{self, add_all, points_to_text};
 use super::super::file::RunFile;
 use super::super::recording::cut;
@@ -283,8 +284,11 @@ impl Work {
         match chunk.state {
             State::Frozen if goes_on => {}
             State::Frozen | State::Sealed => {
-                chunk.state = State::Sealed;
-                chunk.sent = [None; 5];
+                // The index that a program gave is all that says where the chunk belongs.
+                let index = chunk.sent[1].filter(|index| *index >= 0 && self.head.axis == Axis::Given);
+                let lost = index.is_none() && self.head.axis == Axis::Given;
+                chunk.state = if lost { State::Rejected } else { State::Sealed };
+                chunk.sent = [None, index, None, None, None];
             }
             State::Confirmed | State::Rejected if !complete => chunk.sent = [None; 5],
             State::Confirmed | State::Rejected => {}

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::super::{Axis, rows};
 use super::pages::{Cell, Leaf, Pages, cell, cells, leaf};
 use super::record::Value::{self, Blob, Int, Null, Text};
 use super::record::{is_body, values};
@@ -38,7 +39,7 @@ pub(super) struct RunRow {
     pub(super) project_id: Option<String>,
     pub(super) tags: String,
     pub(super) points_per_chunk: i64,
-    pub(super) grid: bool,
+    pub(super) axis: Axis,
     pub(super) period: Option<i64>,
     /// Not known in format 1.
     pub(super) tidy: Option<bool>,
@@ -369,11 +370,7 @@ fn run(id: &str, state: &str, created: i64, name: &str, rest: &[Value<'_>]) -> O
         project_id: project.text()?.map(str::to_owned),
         tags: (*tags).to_owned(),
         points_per_chunk: *points_per_chunk,
-        grid: match *axis {
-            "grid" => true,
-            "native" => false,
-            _ => return None,
-        },
+        axis: rows::axis_from(axis)?,
         period: period.int()?,
         tidy,
     })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::rows::{Head, SessionRow, kind_from};
-use super::super::{Axis, body, counts};
+use super::super::{body, counts};
 use super::find::{self, Chunk, Finds, Place, State};
 use super::pages::Pages;
 use crate::model::{Channel, ChannelName, Counts, Kind, RunId, RunState, SessionId, Stamp, StreamSpec, Tick};
@@ -50,7 +50,7 @@ pub(super) fn head(finds: &Finds, id: &str) -> Result<Head, &'static str> {
                 .map_err(|_| "what its streams are created with can't be read any more")?,
             points_per_chunk: points_per_chunk.ok_or("the length of its chunks can't be read any more")?,
         },
-        axis: if run.grid { Axis::Grid } else { Axis::Native },
+        axis: run.axis,
         period: run.period.and_then(|period| u64::try_from(period).ok()).map(Duration::from_nanos),
         channels: channels.into(),
     })

@@ -161,7 +161,7 @@ async fn damaged_files_are_set_aside_and_do_not_stop_the_start() {
     rusqlite::Connection::open(runs.join("foreign.sqlite")).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
     std::fs::write(runs.join("copy of a run.sqlite"), &bytes).unwrap();
     std::fs::write(runs.join("newer.sqlite"), &bytes).unwrap();
-    rusqlite::Connection::open(runs.join("newer.sqlite")).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    rusqlite::Connection::open(runs.join("newer.sqlite")).unwrap().pragma_update(None, "user_version", 4).unwrap();
     std::fs::write(runs.join("notes.txt"), "nothing to us").unwrap();
 
     let (store, handle) = Store::open(settings(copy.path())).unwrap();

@@ -3,6 +3,7 @@
 mod crash;
 mod disk;
 mod formats;
+mod given;
 mod mend;
 mod model;
 mod prune;

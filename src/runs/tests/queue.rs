@@ -46,7 +46,7 @@ async fn a_clock_that_steps_back_squeezes_the_overlap_once_and_for_all() {
     let second = bench.handle.take(&bench.run, 1, &[0], 0).await.unwrap();
     let before = *first[0].chunk.channels[0].stamps.last().unwrap();
     let wanted: Vec<Stamp> = (1..=10).map(|step| before.shifted(step * 1_000)).collect();
-    assert_eq!(second[0].chunk.channels[0].stamps, wanted, "1.5 s were taken back, the chunk is 0.9 s long");
+    assert_eq!(*second[0].chunk.channels[0].stamps, wanted, "1.5 s were taken back, the chunk is 0.9 s long");
 
     bench.handle.record_clock(reading(-200_000_000)).await.unwrap();
     assert_eq!(bench.handle.take(&bench.run, 2, &[], 0).await.unwrap(), [first.clone(), second.clone()].concat());

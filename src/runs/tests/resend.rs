@@ -135,7 +135,7 @@ async fn the_newest_chunks_may_be_sent_before_the_oldest() {
     let copy = bench.crash_copy();
     let oldest = bench.handle.take(&bench.run, 9, &[3, 4], 0).await.unwrap();
     assert_eq!(places(&oldest), [(0, 0), (1, 1), (2, 2)]);
-    let stamps: Vec<Stamp> = oldest.iter().chain(&newest).flat_map(|f| f.chunk.channels[0].stamps.clone()).collect();
+    let stamps: Vec<Stamp> = oldest.iter().chain(&newest).flat_map(|f| f.chunk.channels[0].stamps.to_vec()).collect();
     let wanted: Vec<Stamp> = ticks(0..50, 1).iter().map(|tick| tick.at.shifted(1_000_000_000)).collect();
     assert_eq!(stamps, wanted);
     let (store, handle) = Store::open(settings(copy.path())).unwrap();
@@ -153,7 +153,7 @@ async fn squeezed_stamps_rise_over_chunks_that_were_frozen_unseen() {
     bench.handle.record_clock(reading(0)).await.unwrap();
     let last = bench.handle.take(&bench.run, 1, &[], 3).await.unwrap();
     let between = bench.handle.take(&bench.run, 9, &[0, 3], 0).await.unwrap();
-    let all = first.iter().chain(&between).chain(&last).flat_map(|frozen| frozen.chunk.channels[0].stamps.clone());
+    let all = first.iter().chain(&between).chain(&last).flat_map(|frozen| frozen.chunk.channels[0].stamps.to_vec());
     let all: Vec<Stamp> = all.collect();
     assert!(all.is_sorted_by(|a, b| a < b), "{all:?}");
 }

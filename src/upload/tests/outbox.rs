@@ -64,7 +64,7 @@ pub(super) fn chunk(index: u64, channels: &[&str]) -> Chunk {
     let channel = |name: &&str| ChunkChannel {
         name: ChannelName::parse(name).unwrap(),
         unit: None,
-        stamps: vec![Stamp::from_nanos(at), Stamp::from_nanos(at + 1)],
+        stamps: [Stamp::from_nanos(at), Stamp::from_nanos(at + 1)].into(),
         values: vec![1.0, 2.0],
     };
     Chunk { index, channels: channels.iter().map(channel).collect() }

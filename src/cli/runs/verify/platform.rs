@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::config::process_environment;
 use crate::model::{RunState, Stamp, StreamState, Tick};
 use crate::runs;
+use crate::runs::Axis;
 use crate::runs::read::{ChunkHead, Fate, Parted, Placed, RunFile, Stream};
 
 /// What stands for a stream's id where it was lost with a damaged file.
@@ -305,13 +306,14 @@ impl Comparing {
         wanted: &dyn Fn(Option<i64>) -> bool,
         take: &mut dyn FnMut(usize, Expected),
     ) -> Result<(), runs::Error> {
+        let replaced = self.replaced()?;
         let mut from = 0;
         loop {
             let page = self.file.heads(from, PAGE)?;
             let Some(last) = page.last() else { return Ok(()) };
             from = last.seq + 1;
             for head in &page {
-                let places = Places::of(head, &self.parted);
+                let places = Places::of(head, &self.parted).without(|channel| replaced.contains(&(head.seq, channel)));
                 if !places.streams().any(wanted) {
                     continue;
                 }
@@ -327,6 +329,28 @@ impl Comparing {
                     if wanted(placed.map(|placed| placed.stream)) {
                         self.points_at(head, &ticks, *placed, channels, take);
                     }
+                }
+            }
+        }
+    }
+
+    /// Channels of chunks in whose slice a program has put something else later.
+    fn replaced(&self) -> Result<HashSet<(u64, usize)>, runs::Error> {
+        let mut replaced = HashSet::new();
+        if self.file.info().axis != Axis::Given {
+            return Ok(replaced);
+        }
+        let mut newest: HashMap<(i64, u64, usize), u64> = HashMap::new();
+        let mut from = 0;
+        loop {
+            let page = self.file.heads(from, PAGE)?;
+            let Some(last) = page.last() else { return Ok(replaced) };
+            from = last.seq + 1;
+            for (head, placed) in page.iter().filter_map(|head| Some((head, head.placed?))) {
+                let channels = head.points.iter().enumerate().filter(|(_, points)| **points > 0);
+                for (channel, _) in channels {
+                    let before = newest.insert((placed.stream, placed.index, channel), head.seq);
+                    replaced.extend(before.map(|seq| (seq, channel)));
                 }
             }
         }
@@ -370,6 +394,13 @@ impl Places {
             places.push((Some(of.placed), channels));
         }
         Self(places)
+    }
+
+    fn without(mut self, is_replaced: impl Fn(usize) -> bool) -> Self {
+        for (_, channels) in &mut self.0 {
+            channels.retain(|channel| !is_replaced(*channel));
+        }
+        self
     }
 
     fn streams(&self) -> impl Iterator<Item = Option<i64>> {
