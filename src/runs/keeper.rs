@@ -454,10 +454,13 @@ impl Keeper {
     }
 
     fn act_on_time(&mut self, now: Instant) {
-        if self.chores_due().is_none_or(|due| due > now) {
+        if self.chores_due().is_some_and(|due| due <= now) {
+            self.commit_group();
+        }
+        // What waits for company is not disturbed.
+        if !self.touched.is_empty() {
             return;
         }
-        self.commit_group();
         self.close_abandoned(now);
         self.look_after_places(now);
         self.prune_when_due(now);
