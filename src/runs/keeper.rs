@@ -431,10 +431,13 @@ impl Keeper {
 
     /// When something has to be done though nobody asks.
     fn deadline(&self) -> Option<Instant> {
-        self.chores_due().into_iter().chain(self.idle_since.map(|since| since + self.settings.settle_within)).min()
+        let company = self.idle_since.map(|since| since + self.settings.settle_within);
+        let tending = Some(self.space.look_at().min(self.prune_at));
+        [self.writing_due(), company, tending, self.rescuing_until()].into_iter().flatten().min()
     }
 
-    fn chores_due(&self) -> Option<Instant> {
+    /// When run files are next written or looked at though nobody asks.
+    fn writing_due(&self) -> Option<Instant> {
         let recording = self.recording.as_ref().and_then(|recording| match &self.pause {
             Some(pause) => Some(pause.retry_at),
             None => [
@@ -447,18 +450,16 @@ impl Keeper {
         });
         let unfinished = self.unfinished.as_ref().map(|unfinished| unfinished.until);
         let closing = (!self.to_close.is_empty()).then_some(self.close_at);
-        let tending = Some(self.space.look_at().min(self.prune_at));
         let looking = (!self.runs.is_empty()).then_some(self.look_at);
         let left = self.left.iter().map(|(_, until)| *until).min();
-        [recording, unfinished, closing, tending, looking, left, self.rescuing_until()].into_iter().flatten().min()
+        [recording, unfinished, closing, looking, left].into_iter().flatten().min()
     }
 
     fn act_on_time(&mut self, now: Instant) {
-        if self.chores_due().is_some_and(|due| due <= now) {
+        // What waits for company is disturbed only where files are written or may have gone.
+        if self.writing_due().is_some_and(|due| due <= now) {
             self.commit_group();
-        }
-        // What waits for company is not disturbed.
-        if !self.touched.is_empty() {
+        } else if !self.touched.is_empty() {
             return;
         }
         self.close_abandoned(now);

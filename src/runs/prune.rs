@@ -205,6 +205,10 @@ impl Keeper {
         if self.settings.trust_host_clock {
             return Some(TimeBase::start().now());
         }
+        if let (Some(clock), Some(giver)) = (self.clock, self.givers.values().next()) {
+            let measured = clock.source == ClockSource::Platform;
+            return measured.then(|| giver.time.now().shifted(clock.applied_nanos()));
+        }
         let recording = self.recording.as_ref()?;
         let sessions = &self.runs.get(&recording.run)?.sessions;
         let reading = sessions.iter().find(|clock| clock.session == recording.session)?.reading?;
