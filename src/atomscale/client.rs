@@ -47,13 +47,15 @@ pub fn prepare_tls() {
     }
 }
 
-/// The platform's API over HTTP/1.1 on kept-alive connections. Cheap to share behind an `Arc`.
+/// The platform's API on kept-alive connections: HTTP/2 where a TLS server offers it, else HTTP/1.1. Cheap to share behind an `Arc`.
 pub struct Client {
     http: reqwest::Client,
     /// A connection of its own: a measurement of the clock must not wait behind chunks, nor open a connection.
     clock: reqwest::Client,
     base: Url,
     stream_path: String,
+    /// Where chunks go: the address of nearly every request.
+    multi: Url,
     api_key: ApiKey,
     api_key_header: HeaderValue,
 }
@@ -73,11 +75,13 @@ impl Client {
             .pool_max_idle_per_host(1)
             .build()
             .map_err(SetUpError::Https)?;
+        let stream_path = settings.stream_path.trim_matches('/').to_owned();
         Ok(Self {
             http,
             clock,
+            multi: url(&base, &stream_path, None, "chunk/multi"),
             base,
-            stream_path: settings.stream_path.trim_matches('/').to_owned(),
+            stream_path,
             api_key_header: settings.api_key.header()?,
             api_key: settings.api_key.clone(),
         })
@@ -85,16 +89,7 @@ impl Client {
 
     /// The address of a call: the endpoint's own path, then these segments. Slashes inside an id are escaped.
     fn url(&self, path: &str, id: Option<&str>, tail: &str) -> Url {
-        let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path.split('/').filter(|part| !part.is_empty()));
-            segments.extend(id);
-            segments.extend(tail.split('/').filter(|part| !part.is_empty()));
-            if path.ends_with('/') && id.is_none() || tail.ends_with('/') {
-                segments.push("");
-            }
-        }
-        url
+        url(&self.base, path, id, tail)
     }
 
     fn stream_url(&self, id: Option<&str>, tail: &str) -> Url {
@@ -138,6 +133,19 @@ impl Client {
     async fn get(&self, path: &str) -> Result<Value, PlatformError> {
         self.send(Method::GET, self.url(path, None, ""), None).await?.json()
     }
+}
+
+fn url(base: &Url, path: &str, id: Option<&str>, tail: &str) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path.split('/').filter(|part| !part.is_empty()));
+        segments.extend(id);
+        segments.extend(tail.split('/').filter(|part| !part.is_empty()));
+        if path.ends_with('/') && id.is_none() || tail.ends_with('/') {
+            segments.push("");
+        }
+    }
+    url
 }
 
 impl fmt::Debug for Client {
@@ -187,7 +195,7 @@ fn endpoint(text: &str) -> Result<Url, SetUpError> {
 async fn read(sent: Result<reqwest::Response, reqwest::Error>) -> Result<Reply, PlatformError> {
     let mut response = sent.map_err(transport)?;
     let status = response.status().as_u16();
-    let headers = response.headers().clone();
+    let headers = std::mem::take(response.headers_mut());
     let mut body = Vec::new();
     while let Some(part) = response.chunk().await.map_err(transport)? {
         if body.len() + part.len() > LARGEST_REPLY {
@@ -211,8 +219,12 @@ impl Platform for Client {
 
     async fn push_multi(&self, data_id: &str, chunk: &Chunk) -> Result<Vec<ChannelTotal>, PlatformError> {
         let body = encode::multi(data_id, chunk).map_err(PlatformError::Encode)?;
-        let reply = self.send(Method::POST, self.stream_url(None, "chunk/multi"), Some(body)).await?.json()?;
-        wire::totals(&reply, chunk.channels.iter().filter(|channel| encode::has_points(channel)).count())
+        let reply = self.send(Method::POST, self.multi.clone(), Some(body)).await?;
+        let sent = chunk.channels.iter().filter(|channel| encode::has_points(channel)).count();
+        match wire::usual_totals(&reply.body, sent).filter(|_| reply.is_success()) {
+            Some(totals) => Ok(totals),
+            None => wire::totals(&reply.json()?, sent),
+        }
     }
 
     async fn push_channel(

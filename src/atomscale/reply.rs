@@ -24,9 +24,13 @@ pub(super) struct Reply {
 }
 
 impl Reply {
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
     /// The body's JSON if the status is a success; an empty body counts as `null`.
     pub(super) fn json(&self) -> Result<Value, PlatformError> {
-        if !(200..300).contains(&self.status) {
+        if !self.is_success() {
             return Err(self.failure());
         }
         if self.body.iter().all(u8::is_ascii_whitespace) {

@@ -136,6 +136,22 @@ pub(super) fn totals(reply: &Value, sent: usize) -> Result<Vec<ChannelTotal>, Pl
     Ok(found.into_iter().map(|(name, total_points)| ChannelTotal { name, total_points }).collect())
 }
 
+/// The same for a reply of the usual form, without looking at each of its values; none if it is of another, or does not
+/// suffice.
+pub(super) fn usual_totals(reply: &[u8], sent: usize) -> Option<Vec<ChannelTotal>> {
+    #[derive(serde::Deserialize)]
+    struct Usual {
+        channel_name: String,
+        total_points: Option<u64>,
+    }
+    let mut all: Vec<Usual> = serde_json::from_slice(reply).ok()?;
+    all.sort_unstable_by(|a, b| a.channel_name.cmp(&b.channel_name));
+    all.dedup_by(|a, b| a.channel_name == b.channel_name);
+    let suffices = all.len() >= sent && all.iter().all(|one| !one.channel_name.is_empty());
+    let total = |one: Usual| ChannelTotal { name: one.channel_name, total_points: one.total_points };
+    suffices.then(|| all.into_iter().map(total).collect())
+}
+
 /// Collects every object that names a channel, however deep. The depth is bounded by what is read as JSON at all.
 fn name_channels(reply: &Value, found: &mut BTreeMap<String, Option<u64>>) {
     match reply {
@@ -179,6 +195,21 @@ mod tests {
         let expected =
             json!({"stream_name": "GEN10", "synth_source_id": 42, "points_per_chunk": 100, "project_id": "p"});
         assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn a_usual_reply_says_the_same_whichever_way_it_is_read() {
+        let usual = json!([
+            {"data_id": "d", "channel_name": "b \"q\"", "chunk_index": 3, "total_points": 7},
+            {"channel_name": "a", "total_points": null},
+        ]);
+        let quick = usual_totals(usual.to_string().as_bytes(), 2).unwrap();
+        assert_eq!(quick, totals(&usual, 2).unwrap());
+        for odd in
+            [json!([{"channel_name": "a"}, {"channel_name": "a"}]), json!([{"channel_name": ""}]), json!({"a": []})]
+        {
+            assert_eq!(usual_totals(odd.to_string().as_bytes(), 2), None, "{odd}");
+        }
     }
 
     #[test]

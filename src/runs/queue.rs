@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rusqlite::OptionalExtension;
 
@@ -16,6 +17,10 @@ use crate::model::{
     ChannelName, Chunk, ChunkChannel, Frozen, OutboxRun, Resending, RunState, SessionId, Stamp, StreamRecord,
     StreamState, with_causes,
 };
+
+/// The least time between records of what the platform has said to hold, while more chunks wait. After a crash the next
+/// reply says it again.
+const SAVE_SAID_EVERY: Duration = Duration::from_secs(1);
 
 impl Run {
     /// What the uploader has to know; none once the run is done.
@@ -71,6 +76,7 @@ impl Run {
             return Ok(());
         }
         let number = stream.number;
+        self.save_said()?;
         let text = if state == StreamState::Ended { "ended" } else { "finalized" };
         // A chunk of which a part is sent again will be found on two streams.
         for chunk in rows::frozen_in_part(&self.file.connection, &self.file.path)? {
@@ -288,9 +294,24 @@ impl Run {
             else {
                 continue;
             };
-            self.file.set_said(stream, channel, *said)?;
             held.said = Some(*said);
+            held.unsaved = true;
         }
+        // One row a channel for each chunk would cost more than the chunk itself where they come fast.
+        let due = self.waiting.len() <= 1 || self.said_saved.is_none_or(|saved| saved.elapsed() >= SAVE_SAID_EVERY);
+        if due { self.save_said() } else { Ok(()) }
+    }
+
+    /// Puts on record what the platform has said to hold.
+    pub(super) fn save_said(&mut self) -> Result<(), Error> {
+        let Some(stream) = self.stream.as_ref().map(|stream| stream.number) else { return Ok(()) };
+        for (channel, held) in self.held.iter_mut().enumerate().filter(|(_, held)| held.unsaved) {
+            if let Some(said) = held.said {
+                self.file.set_said(stream, channel, said)?;
+            }
+            held.unsaved = false;
+        }
+        self.said_saved = Some(Instant::now());
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
+use std::time::Instant;
 
 use super::counts::{add_all, points_of};
 use super::file::RunFile;
@@ -37,6 +38,8 @@ pub(super) struct Held {
     pub(super) sent: u64,
     /// The most that the platform has said to hold.
     pub(super) said: Option<u64>,
+    /// That is not on record yet.
+    pub(super) unsaved: bool,
     /// That it can't be so was put on record.
     pub(super) noted: bool,
 }
@@ -70,6 +73,8 @@ pub(super) struct Run {
     pub(super) base: Option<u64>,
     /// What the newest stream holds of each channel.
     pub(super) held: Vec<Held>,
+    /// When what the platform has said to hold was last put on record.
+    pub(super) said_saved: Option<Instant>,
     /// What only a run has that a program gives chunks to.
     pub(super) given: Given,
     /// When it was last written, in which session's time.
@@ -120,6 +125,7 @@ impl Run {
             next_seq: 0,
             base: stream.as_ref().and_then(|row| row.base),
             held: vec![Held::default(); channels],
+            said_saved: None,
             given: Given::default(),
             written,
             stale: false,
@@ -239,7 +245,10 @@ impl Run {
     }
 
     /// Closes the file for good, in order.
-    pub(super) fn close_file(self) {
+    pub(super) fn close_file(mut self) {
+        if let Err(error) = self.save_said() {
+            tracing::debug!(run = %self.head.id, error = %with_causes(&error), "what the platform said was not recorded");
+        }
         if let Err(error) = self.file.make_tidy() {
             tracing::warn!(run = %self.head.id, error = %with_causes(&error), "a run file could not be closed in order");
         }

@@ -1,6 +1,8 @@
-//! How many requests are in flight: one more after each round of quick answers, half as many at the first sign of trouble.
+//! How many requests are in flight: one more with each quick answer at first, one more after each round of them once there was
+//! trouble, half as many at each sign of trouble.
 //!
-//! Additive increase, multiplicative decrease, as TCP shares a line (Chiu and Jain, 1989), over requests instead of bytes.
+//! Slow start, then additive increase and multiplicative decrease, as TCP finds and shares a line (Jacobson, 1988; Chiu and
+//! Jain, 1989), over requests instead of bytes.
 
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ pub(super) struct Window {
     quick: Duration,
     /// Quick answers since the window last changed.
     streak: usize,
+    /// There was neither trouble nor a slow answer yet.
+    untroubled: bool,
     /// The number of the next request when the window last shrank: what had been started before tells of the same trouble.
     shrunk_at: u64,
 }
@@ -19,21 +23,23 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn new(size: usize, largest: usize, quick: Duration) -> Self {
         let largest = largest.max(1);
-        Self { size: size.clamp(1, largest), largest, quick, streak: 0, shrunk_at: 0 }
+        Self { size: size.clamp(1, largest), largest, quick, streak: 0, untroubled: true, shrunk_at: 0 }
     }
 
     pub(super) fn size(&self) -> usize {
         self.size
     }
 
-    /// A chunk was confirmed after this long. As many quick ones in a row as the window is wide let it grow by one.
+    /// A chunk was confirmed after this long. A quick one lets the window grow by one; after the first trouble, only as many in
+    /// a row as it is wide.
     pub(super) fn confirmed(&mut self, took: Duration) {
         if took > self.quick {
             self.streak = 0;
+            self.untroubled = false;
             return;
         }
         self.streak += 1;
-        if self.streak >= self.size && self.size < self.largest {
+        if (self.untroubled || self.streak >= self.size) && self.size < self.largest {
             self.size += 1;
             self.streak = 0;
         }
@@ -42,6 +48,7 @@ impl Window {
     /// A request failed or was refused; `next` is the number that the next request will have.
     pub(super) fn troubled(&mut self, number: u64, next: u64) {
         self.streak = 0;
+        self.untroubled = false;
         if number >= self.shrunk_at {
             self.size = (self.size / 2).max(1);
             self.shrunk_at = next;
@@ -58,10 +65,18 @@ mod tests {
     const QUICK: Duration = Duration::from_secs(2);
 
     #[test]
-    fn it_grows_by_one_a_round_and_halves_once_for_one_trouble() {
+    fn it_doubles_in_a_round_until_trouble_then_grows_by_one_and_halves_once_for_one_trouble() {
         let mut window = Window::new(4, 16, QUICK);
-        for _ in 0..4 {
-            window.confirmed(QUICK);
+        window.confirmed(QUICK);
+        assert_eq!(window.size(), 5);
+        window.troubled(3, 4);
+        window.troubled(4, 5);
+        assert_eq!(window.size(), 1);
+        for number in 1..5 {
+            for _ in 0..number {
+                assert_eq!(window.size(), number);
+                window.confirmed(QUICK);
+            }
         }
         assert_eq!(window.size(), 5);
         for _ in 0..200 {
@@ -80,6 +95,7 @@ mod tests {
     #[test]
     fn slow_answers_let_it_be() {
         let mut window = Window::new(4, 16, QUICK);
+        window.confirmed(QUICK * 2);
         for _ in 0..3 {
             window.confirmed(Duration::ZERO);
         }
