@@ -34,6 +34,12 @@ pub enum Call {
     LinkSample,
     /// `POST /projects/{project_id}/configuration/tracking_samples`
     TrackSample,
+    /// `GET /projects/`, `GET /projects/{project_id}/physical_samples`
+    ListProjects,
+    /// What has been found in the data of a sample or of a stream: nothing, here.
+    ReadAnalysis,
+    /// `POST /data_entries/raw_data/staged/upload_urls/`
+    UploadFile,
     /// `GET /tags/`
     ListTags,
     /// `POST /tags/`

@@ -18,6 +18,8 @@ const NAMED: &[(&str, &[Call])] = &[
     ("time", &[Call::Time]),
     ("instruments", &[Call::ListInstruments, Call::CreateInstrument, Call::DeleteInstruments]),
     ("samples", &[Call::ListSamples, Call::CreateSample, Call::LinkSample, Call::TrackSample]),
+    ("entries", &[Call::ListEntries]),
+    ("projects", &[Call::ListProjects]),
     ("tags", &[Call::ListTags, Call::CreateTag, Call::AttachTags]),
 ];
 

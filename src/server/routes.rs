@@ -13,22 +13,22 @@ use serde::{Deserialize, Serialize};
 use super::Call;
 use super::control;
 use super::gate;
+use super::not_here;
 use super::platform::Platform;
 use super::refusal::Refusal;
-use super::store::{Entry, EntryFilter, Instrument, Landed, NewInstrument, Sample, StreamIds, Tag, TimeSeries};
+use super::search;
+use super::store::{Entry, Instrument, Landed, NewInstrument, Project, Sample, StreamIds, Tag, TimeSeries};
 use super::wire::{ChunkBody, InitializeBody, MultiBody, Sent};
 
-type Shared = State<Arc<Platform>>;
-type Answer<T> = Result<Json<T>, Refusal>;
+pub(super) type Shared = State<Arc<Platform>>;
+pub(super) type Answer<T> = Result<Json<T>, Refusal>;
 
 /// Two names of the same calls: the one that the vendor's software uses, and the one in the vendor's documentation.
 const PREFIXES: [&str; 2] = ["tool-state", "metrology"];
 
 /// Every call of the API.
 pub(super) fn routes(platform: &Arc<Platform>) -> Router {
-    let gated = |call: Call, handler: MethodRouter<Arc<Platform>>| {
-        handler.layer(middleware::from_fn_with_state((Arc::clone(platform), call), gate::pass))
-    };
+    let gated = |call: Call, handler: MethodRouter<Arc<Platform>>| gated(platform, call, handler);
     let mut routes = Router::new();
     for prefix in PREFIXES {
         routes = routes
@@ -51,19 +51,31 @@ pub(super) fn routes(platform: &Arc<Platform>) -> Router {
             gated(Call::ListSamples, get(list_samples)).merge(gated(Call::CreateSample, post(create_sample))),
         )
         .route("/data_entries/", gated(Call::ListEntries, get(list_entries)))
+        .route("/projects/", gated(Call::ListProjects, get(list_projects)))
+        .route("/projects/{project_id}/physical_samples", gated(Call::ListProjects, get(list_samples_of_project)))
         .route("/data_entries/physical_sample", gated(Call::LinkSample, post(link_sample)))
         .route("/projects/{project_id}/configuration/tracking_samples", gated(Call::TrackSample, post(track_sample)))
         .route("/tags/", gated(Call::ListTags, get(list_tags)).merge(gated(Call::CreateTag, post(create_tag))))
         .route("/tags/data-items/", gated(Call::AttachTags, post(attach_tags)))
+        .merge(not_here::routes(platform))
         .fallback_service(gated(Call::Unknown, axum::routing::any(unknown)).with_state(Arc::clone(platform)))
         .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::clone(platform))
         .merge(control::routes(platform))
 }
 
+/// A handler behind what every request passes.
+pub(super) fn gated(
+    platform: &Arc<Platform>,
+    call: Call,
+    handler: MethodRouter<Arc<Platform>>,
+) -> MethodRouter<Arc<Platform>> {
+    handler.layer(middleware::from_fn_with_state((Arc::clone(platform), call), gate::pass))
+}
+
 /// The part of a path that a route leaves open.
 #[derive(Debug)]
-struct Segment(String);
+pub(super) struct Segment(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Segment {
     type Rejection = Refusal;
@@ -162,7 +174,7 @@ async fn delete_instruments(
 
 async fn list_samples(State(platform): Shared, Query(parameters): Query<Vec<(String, String)>>) -> Answer<Vec<Sample>> {
     let only = parameters.into_iter().find(|(name, _)| name == "physical_sample_id").map(|(_, id)| id);
-    platform.transact(move |from, _| Sample::list(from, only.as_deref())).await.map(Json)
+    platform.transact(move |from, _| Sample::list(from, only.as_deref(), None)).await.map(Json)
 }
 
 #[derive(Debug, Deserialize)]
@@ -174,11 +186,13 @@ struct NamedBody {
 #[derive(Debug, Serialize)]
 struct SampleCreated {
     physical_sample_id: String,
+    /// The same under its older name, which the vendor's Python client still reads.
+    id: String,
 }
 
 async fn create_sample(State(platform): Shared, Sent(body): Sent<NamedBody>) -> Answer<SampleCreated> {
-    let created = platform.transact(move |with, view| Sample::create(with, &body.name, view.now_ms)).await?;
-    Ok(Json(SampleCreated { physical_sample_id: created }))
+    let id = platform.transact(move |with, view| Sample::create(with, &body.name, view.now_ms)).await?;
+    Ok(Json(SampleCreated { physical_sample_id: id.clone(), id }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -238,20 +252,18 @@ async fn attach_tags(State(platform): Shared, Sent(body): Sent<AttachBody>) -> A
 }
 
 async fn list_entries(State(platform): Shared, Query(parameters): Query<Vec<(String, String)>>) -> Answer<Vec<Entry>> {
-    let mut filter = EntryFilter::default();
-    for (name, value) in parameters {
-        match name.as_str() {
-            "data_ids" => filter.data_ids.push(value),
-            "physical_sample_ids" => filter.sample_ids.push(value),
-            "project_ids" => filter.project_ids.push(value),
-            "status" if value == "all" => {}
-            "status" => filter.statuses.push(value),
-            "data_type" => filter.kinds.push(value),
-            "keywords" => filter.keywords.push(value),
-            // There is one organisation here, and its data are all there is.
-            "include_organization_data" => {}
-            _ => return Err(Refusal::invalid(format!("the local platform cannot filter by `{name}`"))),
-        }
-    }
+    let filter = search::filter(parameters)?;
     platform.transact(move |from, view| Entry::list(from, view, &filter)).await.map(Json)
+}
+
+async fn list_projects(State(platform): Shared) -> Answer<Vec<Project>> {
+    platform.transact(|from, _| Project::list(from)).await.map(Json)
+}
+
+async fn list_samples_of_project(State(platform): Shared, Segment(project): Segment) -> Answer<Vec<Sample>> {
+    let list = platform.transact(move |from, _| {
+        Project::expect(from, &project)?;
+        Sample::list(from, None, Some(&project))
+    });
+    list.await.map(Json)
 }

@@ -39,7 +39,8 @@ Faults, to rehearse an outage:
   random:30             30 of 100 requests are hit, each by another one that passes; random:30:7 with a seed
   none                  the end of it
 Behind a fault:
-  only CALL             initialize, chunk (single, multi), finalize, read-back, time, instruments, samples or tags
+  only CALL             initialize, chunk (single, multi), finalize, read-back, time, instruments, samples, entries,
+                        projects or tags
   next 3                three requests
   for 30s               so long
   stored                with hang, status and garbage: what comes is stored all the same

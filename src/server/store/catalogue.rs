@@ -1,12 +1,13 @@
-//! What streams are linked to: growth instruments, physical samples, tags, projects; and the catalogue of entries.
+//! What streams are linked to: growth instruments, physical samples, tags.
 
 use axum::http::StatusCode;
-use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
+use super::entries::date;
+use super::projects::Named;
 use super::streams::View;
-use super::{name_key, new_id, read};
+use super::{name_key, new_id};
 use crate::server::refusal::Refusal;
 
 /// What a growth instrument can be.
@@ -33,14 +34,21 @@ pub(in crate::server) struct Instrument {
     source_model: Option<String>,
 }
 
-/// A physical sample in the list.
+/// A physical sample in the list. What the local platform is never told is there and null: readers ask for it by name.
 #[derive(Debug, Serialize)]
 pub(in crate::server) struct Sample {
     id: String,
     name: String,
     created_datetime: String,
+    /// When it was created, or when one of its streams last heard something.
+    last_updated: String,
     num_data_items: i64,
     projects: Vec<Named>,
+    owner_name: (),
+    target_material: (),
+    physical_sample_metadata: (),
+    growth_instrument: (),
+    detail_notes: (),
 }
 
 /// A tag in the list.
@@ -49,44 +57,6 @@ pub(in crate::server) struct Tag {
     id: String,
     name: String,
 }
-
-/// A project, which the local platform knows by its id alone.
-#[derive(Debug, Serialize)]
-pub(in crate::server) struct Named {
-    id: String,
-    name: String,
-}
-
-/// Which entries of the catalogue are asked for; an empty list asks for all.
-#[derive(Debug, Default)]
-pub(in crate::server) struct EntryFilter {
-    pub(in crate::server) data_ids: Vec<String>,
-    pub(in crate::server) sample_ids: Vec<String>,
-    pub(in crate::server) project_ids: Vec<String>,
-    pub(in crate::server) statuses: Vec<String>,
-    pub(in crate::server) kinds: Vec<String>,
-    pub(in crate::server) keywords: Vec<String>,
-}
-
-/// A stream in the catalogue.
-#[derive(Debug, Serialize)]
-pub(in crate::server) struct Entry {
-    data_id: String,
-    char_source_type: &'static str,
-    raw_name: Option<String>,
-    pipeline_status: &'static str,
-    synth_source_id: Option<i64>,
-    source_name: Option<String>,
-    physical_sample_id: Option<String>,
-    physical_sample_name: Option<String>,
-    tags: Vec<String>,
-    projects: Vec<Named>,
-    upload_datetime: String,
-    last_updated: String,
-}
-
-/// The type of every entry: this platform takes nothing but tool-state streams.
-const ENTRY_KIND: &str = "tool_state";
 
 impl Instrument {
     pub(in crate::server) fn list(from: &Connection) -> Result<Vec<Self>, Refusal> {
@@ -148,25 +118,37 @@ pub(super) fn expect_instrument(with: &Connection, id: i64) -> Result<(), Refusa
 }
 
 impl Sample {
-    /// All samples, or the one with this id.
-    pub(in crate::server) fn list(from: &Connection, only: Option<&str>) -> Result<Vec<Self>, Refusal> {
+    /// All samples, oldest first: of them the one with this id, or those that this project tracks.
+    pub(in crate::server) fn list(
+        from: &Connection,
+        id: Option<&str>,
+        project: Option<&str>,
+    ) -> Result<Vec<Self>, Refusal> {
         let mut samples = from.prepare_cached(
-            "SELECT id, name, created_ms, (SELECT count(*) FROM streams WHERE sample = samples.id) FROM samples
-             WHERE ?1 IS NULL OR id = ?1 ORDER BY created_ms, name",
+            "SELECT p.id, p.name, p.created_ms, max(p.created_ms, coalesce(max(s.heard_ms), 0)), count(s.number)
+             FROM samples p LEFT JOIN streams s ON s.sample = p.id
+             WHERE (?1 IS NULL OR p.id = ?1)
+                 AND (?2 IS NULL OR p.id IN (SELECT sample FROM tracking WHERE project = ?2))
+             GROUP BY p.id ORDER BY p.created_ms, p.name",
         )?;
-        let mut rows = samples.query([only])?;
+        let mut projects = from.prepare_cached("SELECT project FROM tracking WHERE sample = ?1 ORDER BY project")?;
+        let mut rows = samples.query([id, project])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             let id: String = row.get(0)?;
-            let mut projects =
-                from.prepare_cached("SELECT project FROM tracking WHERE sample = ?1 ORDER BY project")?;
             let projects = projects.query_map([&id], |row| Ok(Named::project(row.get(0)?)))?;
             found.push(Self {
                 projects: projects.collect::<Result<_, _>>()?,
                 id,
                 name: row.get(1)?,
                 created_datetime: date(row.get(2)?),
-                num_data_items: row.get(3)?,
+                last_updated: date(row.get(3)?),
+                num_data_items: row.get(4)?,
+                owner_name: (),
+                target_material: (),
+                physical_sample_metadata: (),
+                growth_instrument: (),
+                detail_notes: (),
             });
         }
         Ok(found)
@@ -191,7 +173,8 @@ impl Sample {
         Ok(id)
     }
 
-    fn expect(with: &Connection, id: &str) -> Result<(), Refusal> {
+    /// Refuses a sample that does not exist.
+    pub(in crate::server) fn expect(with: &Connection, id: &str) -> Result<(), Refusal> {
         with.query_row("SELECT 1 FROM samples WHERE id = ?1", [id], |_| Ok(()))
             .optional()?
             .ok_or_else(|| Refusal::unknown(format!("no physical sample has the id `{id}`")))
@@ -274,66 +257,4 @@ impl Tag {
         }
         Ok(())
     }
-}
-
-impl Named {
-    fn project(id: String) -> Self {
-        Self { name: id.clone(), id }
-    }
-}
-
-impl Entry {
-    /// The entries that pass the filter, oldest first.
-    pub(in crate::server) fn list(from: &Connection, view: View, filter: &EntryFilter) -> Result<Vec<Self>, Refusal> {
-        let mut streams = from.prepare_cached(
-            "SELECT s.data_id, s.name, s.state, s.synth_source_id, i.label, s.sample, p.name, s.project,
-                 s.created_ms, s.heard_ms, s.number
-             FROM streams s LEFT JOIN samples p ON p.id = s.sample LEFT JOIN instruments i ON i.id = s.synth_source_id
-             WHERE s.number > ?1 ORDER BY s.number",
-        )?;
-        let mut rows = streams.query([view.forgotten])?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            let state: read::StreamState = row.get(2)?;
-            let project: Option<String> = row.get(7)?;
-            let entry = Self {
-                data_id: row.get(0)?,
-                char_source_type: ENTRY_KIND,
-                raw_name: row.get(1)?,
-                pipeline_status: state.as_str(),
-                synth_source_id: row.get(3)?,
-                source_name: row.get(4)?,
-                physical_sample_id: row.get(5)?,
-                physical_sample_name: row.get(6)?,
-                tags: read::tags(from, row.get(10)?)?,
-                projects: project.into_iter().map(Named::project).collect(),
-                upload_datetime: date(row.get(8)?),
-                last_updated: date(row.get(9)?),
-            };
-            if filter.passes(&entry) {
-                found.push(entry);
-            }
-        }
-        Ok(found)
-    }
-}
-
-impl EntryFilter {
-    fn passes(&self, entry: &Entry) -> bool {
-        let among = |wanted: &[String], has: Option<&str>| {
-            wanted.is_empty() || has.is_some_and(|has| wanted.iter().any(|one| one == has))
-        };
-        let name = entry.raw_name.as_deref().unwrap_or_default().to_lowercase();
-        among(&self.data_ids, Some(&entry.data_id))
-            && among(&self.sample_ids, entry.physical_sample_id.as_deref())
-            && among(&self.project_ids, entry.projects.first().map(|project| project.id.as_str()))
-            && among(&self.statuses, Some(entry.pipeline_status))
-            && among(&self.kinds, Some(entry.char_source_type))
-            && self.keywords.iter().all(|word| name.contains(&word.to_lowercase()))
-    }
-}
-
-/// A time as the platform writes it; empty for one that no calendar has.
-fn date(unix_ms: i64) -> String {
-    Timestamp::from_millisecond(unix_ms).map(|at| at.to_string()).unwrap_or_default()
 }

@@ -4,6 +4,8 @@
 //! for a platform to test against, and not a promise that the real one makes either.
 
 mod catalogue;
+mod entries;
+mod projects;
 mod read;
 mod streams;
 
@@ -16,7 +18,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::Error;
 use super::refusal::Refusal;
 
-pub(super) use catalogue::{Entry, EntryFilter, Instrument, NewInstrument, Sample, Tag};
+pub(super) use catalogue::{Instrument, NewInstrument, Sample, Tag};
+pub(super) use entries::{Entry, EntryFilter};
+pub(super) use projects::Project;
 pub use read::{StoredChannel, StoredPoint, StoredStream, StreamState};
 pub(super) use read::{TimeSeries, stored, streams};
 pub(super) use streams::{Landed, StreamIds, View, fail, fail_all, newest};

@@ -110,7 +110,12 @@ impl View {
         if stream.state == StreamState::Error {
             stream.expect_open(data_id)?;
         }
-        set_state(with, stream.number, StreamState::Success)?;
+        if stream.state == StreamState::Active {
+            with.execute(
+                "UPDATE streams SET state = ?2, heard_ms = ?3 WHERE number = ?1",
+                params![stream.number, StreamState::Success.as_str(), self.now_ms],
+            )?;
+        }
         Ok(StreamIds { data_id: data_id.to_owned(), processed_data_id: stream.processed_data_id })
     }
 
@@ -166,10 +171,6 @@ pub(in crate::server) fn fail_all(with: &Connection) -> rusqlite::Result<()> {
 /// The number of the newest stream; 0 if there is none.
 pub(in crate::server) fn newest(from: &Connection) -> rusqlite::Result<i64> {
     from.query_row("SELECT coalesce(max(number), 0) FROM streams", [], |row| row.get(0))
-}
-
-fn set_state(with: &Connection, stream: i64, state: StreamState) -> rusqlite::Result<()> {
-    with.execute("UPDATE streams SET state = ?2 WHERE number = ?1", params![stream, state.as_str()]).map(|_| ())
 }
 
 impl Stream {

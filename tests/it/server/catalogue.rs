@@ -115,7 +115,6 @@ async fn a_stream_is_linked_to_sample_project_and_tags() {
     let of_sample = platform.get(&format!("/data_entries/?physical_sample_ids={sample}")).await.1;
     assert_eq!(of_sample, entries);
     assert_eq!(platform.get("/data_entries/?status=success").await.1, json!([]));
-    assert_eq!(platform.get("/data_entries/?growth_length_min=3").await.0, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 #[tokio::test]
@@ -147,4 +146,51 @@ async fn links_to_nothing_link_nothing() {
     }
     let found = platform.found(&data_id);
     assert_eq!((found.sample, found.tags), (None, vec![]));
+}
+
+#[tokio::test]
+async fn a_project_is_there_as_soon_as_something_names_it() {
+    let platform = Platform::start().await;
+    assert_eq!(platform.get("/projects/").await, (OK, json!([])));
+    let sample = id(&platform.post("/physical_samples/", json!({ "name": "GaN-001" })).await.1, "physical_sample_id");
+    let track = json!({ "physical_sample_id": sample, "set_active": true });
+    assert_eq!(platform.post("/projects/tracked/configuration/tracking_samples", track).await.0, OK);
+    let stream = json!({ "stream_name": "g", "points_per_chunk": 1, "project_id": "streamed" });
+    platform.post("/tool-state/stream/initialize", stream).await;
+
+    let (_, projects) = platform.get("/projects/").await;
+    let rows: Vec<_> = projects.as_array().unwrap().iter().collect();
+    assert_eq!(rows.iter().map(|row| row["id"].as_str().unwrap()).collect::<Vec<_>>(), ["streamed", "tracked"]);
+    assert_eq!(rows.iter().map(|row| &row["physical_sample_count"]).collect::<Vec<_>>(), [&json!(0), &json!(1)]);
+    assert!(rows[0]["last_updated"].is_string() && rows[1]["last_updated"].is_null(), "{projects}");
+
+    assert_eq!(platform.get("/projects/streamed/physical_samples").await, (OK, json!([])));
+    let (_, of_project) = platform.get("/projects/tracked/physical_samples").await;
+    assert_eq!(of_project, platform.get("/physical_samples/").await.1);
+    assert_eq!(of_project[0]["projects"], json!([{ "id": "tracked", "name": "tracked" }]));
+    assert_eq!(platform.get("/projects/nowhere/physical_samples").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn nothing_is_analysed_and_no_file_is_taken() {
+    let platform = Platform::start().await;
+    let data_id = platform.stream(1).await;
+    let (_, created) = platform.post("/physical_samples/", json!({ "name": "GaN-001" })).await;
+    let sample = id(&created, "physical_sample_id");
+    assert_eq!(created["id"], created["physical_sample_id"]);
+    for (what, answer) in [
+        ("timeseries/", json!({ "properties": [] })),
+        ("process_steps", json!({ "process_steps": [] })),
+        ("annotations/", json!([])),
+    ] {
+        assert_eq!(platform.get(&format!("/physical_samples/{sample}/{what}")).await, (OK, answer));
+        assert_eq!(platform.get(&format!("/physical_samples/nowhere/{what}")).await.0, StatusCode::NOT_FOUND);
+    }
+    let none = json!({ "summary": null, "task_status": "not_found", "workflow_id": null });
+    assert_eq!(platform.get(&format!("/summary/{data_id}")).await, (OK, none));
+    assert_eq!(platform.get("/summary/nowhere").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(platform.get(&format!("/changepoints/?data_ids={data_id}")).await, (OK, json!({ "changepoints": [] })));
+    let (status, refused) = platform.post("/data_entries/raw_data/staged/upload_urls/", json!({})).await;
+    assert_eq!(status, StatusCode::NOT_IMPLEMENTED);
+    assert!(refused["detail"].as_str().unwrap().ends_with("and no files"), "{refused}");
 }

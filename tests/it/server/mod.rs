@@ -3,7 +3,9 @@
 mod catalogue;
 mod commands;
 mod faults;
+mod protocol;
 mod rules;
+mod search;
 mod storage;
 
 use std::time::Duration;

@@ -21,11 +21,27 @@ async fn everything_survives_a_restart() {
     platform.chunk(&data_id, 0, "t", &[(1.0, 10.0), (2.0, 20.0)]).await;
     platform.finalize(&ended).await;
     platform.post("/tags/", json!({ "name": "growth" })).await;
+    let instrument = json!({ "label": "Main MBE", "name": "Veeco GEN10", "type": "mbe" });
+    platform.post("/instruments/synthesis", instrument).await;
+    let sample = platform.post("/physical_samples/", json!({ "name": "GaN-001" })).await.1["id"].clone();
+    let link = json!({ "data_ids": [ended], "physical_sample_id": sample });
+    platform.post("/data_entries/physical_sample", link).await;
+    let track = json!({ "physical_sample_id": sample, "set_active": true });
+    platform.post("/projects/p/configuration/tracking_samples", track).await;
     let before = platform.server.streams().unwrap();
+    let lists = ["/data_entries/", "/instruments/synthesis", "/physical_samples/", "/projects/", "/tags/"];
+    let mut listed = Vec::new();
+    for list in lists {
+        listed.push(platform.get(list).await);
+    }
     platform.server.stop().await;
 
     let platform = Platform::start_with(settings).await;
     assert_eq!(platform.server.streams().unwrap(), before);
+    for (list, listed) in lists.into_iter().zip(listed) {
+        assert!(!listed.1.as_array().unwrap().is_empty(), "{list}");
+        assert_eq!(platform.get(list).await, listed);
+    }
     assert_eq!(platform.found(&ended).state, StreamState::Success);
     let (status, landed) = platform.chunk(&data_id, 1, "t", &[(3.0, 30.0)]).await;
     assert_eq!((status, &landed["total_points"]), (StatusCode::OK, &json!(3)));
