@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::connection::Connection;
 use super::faults::Faults;
-use super::listen::Connection;
 use super::platform::Platform;
 use super::{Error, Plan};
 
@@ -27,7 +27,7 @@ async fn show(State(faults): State<Faults>) -> String {
 
 /// Puts the plan in the body in force, and answers with it.
 async fn set(State(faults): State<Faults>, request: Request) -> Response {
-    let connection = request.extensions().get::<ConnectInfo<Connection>>().map(|ConnectInfo(found)| found.clone());
+    let connection = request.extensions().get::<Connection>().cloned();
     let text = match axum::body::to_bytes(request.into_body(), LONGEST).await {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
         Err(error) => {
@@ -44,7 +44,7 @@ async fn set(State(faults): State<Faults>, request: Request) -> Response {
     }
     let shown = plan.to_string();
     match tokio::task::spawn_blocking(move || faults.set(plan)).await {
-        Ok(Ok(())) => ([(header::CONNECTION, "close")], format!("{shown}\n")).into_response(),
+        Ok(Ok(())) => format!("{shown}\n").into_response(),
         Ok(Err(error)) => failed(&error),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

@@ -1,6 +1,7 @@
 //! The handle by which faults are switched while the platform runs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::platform::Platform;
 use super::{Error, Fault, Plan, Requests, store};
@@ -37,6 +38,11 @@ impl Faults {
     /// How many requests the plan in force, or the last one, has hit.
     pub fn struck(&self) -> u64 {
         self.0.switch.struck()
+    }
+
+    /// How many connections have been accepted.
+    pub fn connections(&self) -> u64 {
+        self.0.connections.load(Ordering::Relaxed)
     }
 
     /// How often each call has arrived.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::json;
 
-use super::listen::{Connection, End};
+use super::connection::{Connection, End};
+use super::halved::Halved;
 use super::platform::Platform;
 use super::refusal::Refusal;
 use super::switch::Strike;
@@ -30,7 +31,7 @@ const DISCARD_FACTOR: usize = 4;
 /// Passes a request on to its handler, or does not.
 pub(super) async fn pass(
     State((platform, call)): State<(Arc<Platform>, Call)>,
-    ConnectInfo(connection): ConnectInfo<Connection>,
+    Extension(connection): Extension<Connection>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -96,8 +97,8 @@ pub(super) async fn pass(
     let answer = next.run(Request::from_parts(head, Body::from(body))).await;
     match &fault {
         Fault::CutReply => cut(&connection, End::Close),
-        Fault::ResetReply => cut_within(answer, &connection, End::Reset),
-        Fault::TruncateReply => cut_within(answer, &connection, End::Close),
+        Fault::ResetReply => cut_within(answer, connection, End::Reset).await,
+        Fault::TruncateReply => cut_within(answer, connection, End::Close).await,
         Fault::Hang | Fault::Refuse { .. } | Fault::Garbage(_) => instead(&fault, &platform, &connection).await,
         _ => answer,
     }
@@ -125,13 +126,11 @@ fn cut(connection: &Connection, end: End) -> Response {
 }
 
 /// Cuts the connection in the middle of the answer's body, which its head announces in full.
-fn cut_within(answer: Response, connection: &Connection, end: End) -> Response {
-    match answer.body().size_hint().exact().and_then(|length| usize::try_from(length).ok()) {
-        None | Some(0) => cut(connection, end),
-        Some(length) => {
-            connection.cut_after(length / 2, end);
-            answer
-        }
+async fn cut_within(answer: Response, connection: Connection, end: End) -> Response {
+    let (head, body) = answer.into_parts();
+    match axum::body::to_bytes(body, usize::MAX).await {
+        Ok(whole) if !whole.is_empty() => Response::from_parts(head, Halved::body(&whole, connection, end)),
+        _ => cut(&connection, end),
     }
 }
 

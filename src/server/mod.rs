@@ -12,10 +12,12 @@
 //! - Nothing in the pipeline knows this room; it is reached through a socket only.
 
 mod call;
+mod connection;
 mod control;
 mod fault;
 mod faults;
 mod gate;
+mod halved;
 mod listen;
 mod not_here;
 mod plan;
@@ -24,8 +26,10 @@ mod refusal;
 mod routes;
 mod running;
 mod search;
+mod serve;
 mod store;
 mod switch;
+mod tls;
 mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -40,6 +44,7 @@ pub use faults::Faults;
 pub use plan::{InvalidPlan, Plan};
 pub use running::Server;
 pub use store::{StoredChannel, StoredPoint, StoredStream, StreamState};
+pub use tls::{Tls, TlsError};
 
 /// How a platform is started. The default listens on a free loopback port, keeps everything in memory and takes any key.
 #[derive(Debug, Clone)]
@@ -48,6 +53,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where `/_local/fault` is to be reached also while nothing listens there; port 0 takes a free one.
     pub control: Option<SocketAddr>,
+    /// Speak TLS, and in it HTTP/2 with whoever prefers it; `None` for HTTP/1.1 in the clear. `control` is always in the clear.
+    pub tls: Option<Tls>,
     /// Folder of its database, made if it is not there; `None` keeps everything in memory.
     pub data: Option<PathBuf>,
     /// The key that requests have to carry; `None` takes any key that is not empty.
@@ -63,6 +70,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             control: None,
+            tls: None,
             data: None,
             api_key: None,
             max_body: 64 << 20,
@@ -105,6 +113,9 @@ pub enum Error {
         /// The version that this program writes.
         expected: i64,
     },
+    /// Its certificate or key can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address could not be listened on.
     #[error("could not listen on {address}")]
     Listen {

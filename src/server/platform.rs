@@ -1,7 +1,7 @@
 //! What every request handler shares: store, clock, key, faults and counts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use axum::http::StatusCode;
 use rusqlite::Transaction;
@@ -21,6 +21,8 @@ pub(super) struct Platform {
     pub(super) settings: Settings,
     pub(super) switch: Switch,
     pub(super) counter: Counter,
+    /// How many connections have been accepted.
+    pub(super) connections: AtomicU64,
     /// Requests that are made to wait or to hang wait no longer than this.
     pub(super) stopping: CancellationToken,
     clock: TimeBase,
@@ -39,6 +41,7 @@ impl Platform {
             settings,
             switch: Switch::default(),
             counter: Counter::default(),
+            connections: AtomicU64::new(0),
             stopping: CancellationToken::new(),
             clock: TimeBase::start(),
             clock_ahead_nanos: AtomicI64::new(0),

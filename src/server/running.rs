@@ -11,11 +11,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::control;
-use super::listen::{Connection, CuttableListener};
+use super::listen::CuttableListener;
 use super::platform::Platform;
 use super::routes::routes;
+use super::serve::serve;
 use super::store::{self, Store};
-use super::{Call, Error, Fault, Faults, Plan, Requests, Settings, StoredChannel, StoredStream};
+use super::{Call, Error, Fault, Faults, Plan, Requests, Settings, StoredChannel, StoredStream, Tls};
 
 /// Name of the database in the data folder.
 const FILE: &str = "platform.sqlite";
@@ -37,6 +38,7 @@ impl Server {
     /// Opens the database, which blocks for a moment, and listens.
     pub async fn start(settings: Settings) -> Result<Self, Error> {
         let asked = settings.listen;
+        let tls = settings.tls.as_ref().map(Tls::acceptor).transpose()?;
         let store = match &settings.data {
             None => Store::open(None)?,
             Some(folder) => {
@@ -55,14 +57,7 @@ impl Server {
             Some(asked) => Some(serve_control(&platform, asked).await?),
         };
         let listener = CuttableListener::new(listener, Arc::clone(&platform), cut_all.clone()).map_err(failed)?;
-        let app = routes(&platform).into_make_service_with_connect_info::<Connection>();
-        let stopping = platform.stopping.clone();
-        let server = axum::serve(listener, app).with_graceful_shutdown(stopping.cancelled_owned());
-        let serving = tokio::spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!(%error, "the platform stopped listening");
-            }
-        });
+        let serving = tokio::spawn(serve(listener, routes(&platform), tls, platform.stopping.clone()));
         tracing::info!(%address, "the local platform listens");
         Ok(Self { platform, address, control, cut_all, serving })
     }
@@ -79,7 +74,8 @@ impl Server {
 
     /// Its base URL, without a slash at the end.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.platform.settings.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Stops listening, lets the requests in flight end for at most two seconds, cuts the rest and releases the port.
@@ -139,6 +135,11 @@ impl Server {
             store::streams(connection)
         };
         self.platform.store.look(look).map_err(Error::Read)
+    }
+
+    /// How many connections have been accepted.
+    pub fn connections(&self) -> u64 {
+        self.platform.connections.load(Ordering::Relaxed)
     }
 
     /// How often each call has arrived.

@@ -25,8 +25,11 @@ fn obey(faults: &Faults, line: &str) -> Result<Answer, String> {
         ("fault", text) => set(faults, text.parse().map_err(|invalid| with_causes(&invalid))?)?,
         ("clear", "") => set(faults, Plan::default())?,
         ("status", "") => {
-            let (asked, struck) = (faults.requests().total(), faults.struck());
-            format!("{}; {asked} requests since the start, {struck} hit by the last fault", faults.plan())
+            let (asked, came, struck) = (faults.requests().total(), faults.connections(), faults.struck());
+            format!(
+                "{}; {asked} requests over {came} connections since the start, {struck} hit by the last fault",
+                faults.plan()
+            )
         }
         ("help", "") => HELP.to_owned(),
         ("quit", "") => return Ok(Answer::Quit),
@@ -56,7 +59,10 @@ mod tests {
         assert_eq!(said("fault"), "none");
         assert_eq!(said("fault  cut-reply next 3"), "cut-reply next 3");
         assert_eq!(said("fault"), "cut-reply next 3");
-        assert_eq!(said("status"), "cut-reply next 3; 0 requests since the start, 0 hit by the last fault");
+        assert_eq!(
+            said("status"),
+            "cut-reply next 3; 0 requests over 0 connections since the start, 0 hit by the last fault"
+        );
         assert_eq!(said("clear"), "none");
         assert_eq!(server.faults().plan(), Plan::default());
         assert_eq!(obey(&server.faults(), "quit"), Ok(Answer::Quit));

@@ -43,7 +43,7 @@ async fn ask(at: SocketAddr, plan: Option<Plan>) -> Result<String, Failure> {
     };
     let nobody = |error: reqwest::Error| {
         Failure::new(Exit::Unreachable, anyhow::Error::new(error).context(format!("no server takes faults at {at}")))
-            .hint("say where with `--at`; a server that is `down` takes them at its `--control` and on its standard input")
+            .hint("say where with `--at`; a server that is `down`, or speaks TLS, takes them at its `--control` and on its standard input")
     };
     let answer = request.send().await.and_then(reqwest::Response::error_for_status).map_err(nobody)?;
     answer.text().await.map_err(nobody)

@@ -17,6 +17,7 @@ use crate::server::Error;
 use crate::server::Plan;
 use crate::server::Server;
 use crate::server::Settings;
+use crate::server::Tls;
 
 const FAULTS: &str = "\
 Faults, to rehearse an outage:
@@ -50,7 +51,7 @@ While it runs it is told faults
     fault FAULT, fault, clear, status, help, quit
   by `mbe-bridge server fault hang for 30s [--at 127.0.0.1:8740]`
   by `curl -X PUT -d 'hang for 30s' http://127.0.0.1:8740/_local/fault` (GET says what is in force)
-The last two reach it through `down` only at --control.";
+The last two reach it through `down` only at --control, which is in the clear also with TLS.";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = FAULTS, args_conflicts_with_subcommands = true)]
@@ -63,6 +64,12 @@ pub(super) struct Arguments {
     /// Take faults at this address, too, where they are taken also while the server is `down`
     #[arg(long, value_name = "ADDR")]
     control: Option<SocketAddr>,
+    /// Speak TLS with this certificate (PEM, with those that vouch for it): HTTP/2 or HTTP/1.1, as the client prefers
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's key (PEM, without passphrase)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Keep what is streamed in this folder; without it, it is gone with the process
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -93,12 +100,17 @@ impl Arguments {
             let settings = Settings {
                 listen: self.listen,
                 control: self.control,
+                tls: self.tls_cert.zip(self.tls_key).map(|(certificate, key)| Tls { certificate, key }),
                 data: self.data,
                 api_key: self.key.map(SecretString::from),
                 ..Settings::default()
             };
             let server = Server::start(settings).await.map_err(|error| {
-                let exit = if matches!(error, Error::Listen { .. }) { Exit::Unreachable } else { Exit::Disk };
+                let exit = match error {
+                    Error::Listen { .. } => Exit::Unreachable,
+                    Error::Tls(_) => Exit::Usage,
+                    _ => Exit::Disk,
+                };
                 Failure::new(exit, error)
             })?;
             if let Some(plan) = self.fault {
