@@ -7,6 +7,7 @@ mod protocol;
 mod rules;
 mod search;
 mod storage;
+mod tls;
 
 use std::time::Duration;
 
