@@ -29,7 +29,6 @@ def page(session):
     URL = session.client.endpoint.rstrip("/")
     instrument_42(session.client)
 
-    # ruff: noqa: E402
     from atomscale.streaming import TimeseriesStreamer
 
     streamer = TimeseriesStreamer(

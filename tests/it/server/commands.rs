@@ -73,3 +73,39 @@ fn a_server_is_told_faults_in_three_ways() {
     assert_eq!(server.told("quit"), "ok");
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }
+
+fn fixture(name: &str) -> String {
+    format!("{}/tests/fixtures/local-ca/{name}.pem", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn a_server_with_a_certificate_speaks_tls_and_takes_faults_at_its_control() {
+    let (certificate, key) = (fixture("certificate"), fixture("key"));
+    let tls = ["--tls-cert", &certificate, "--tls-key", &key, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    let mut server = Process::start(&tls);
+    let at = server.line().strip_prefix("https://").unwrap().to_owned();
+    let faults = server.line();
+    let control = faults.strip_prefix("faults: http://").unwrap().strip_suffix("/_local/fault").unwrap().to_owned();
+    let unheard = fault(&at, &["hang"]);
+    assert_eq!(unheard.status.code(), Some(3));
+    assert!(
+        String::from_utf8_lossy(&unheard.stderr).contains("or speaks TLS, takes them at its `--control`"),
+        "{unheard:?}"
+    );
+    assert_eq!(said(&fault(&control, &["hang"])), (Some(0), "hang\n".to_owned()));
+    assert_eq!(server.told("fault"), "ok: hang");
+}
+
+#[test]
+fn a_certificate_needs_its_key_and_a_file_that_holds_it() {
+    let refused = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mbe-bridge"));
+        let output = command.arg("server").args(arguments).env_remove("AS_API_KEY").output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (certificate, key) = (fixture("certificate"), fixture("key"));
+    let (code, said) = refused(&["--tls-cert", &certificate]);
+    assert!(code == Some(2) && said.contains("--tls-key"), "{said}");
+    let (code, said) = refused(&["--tls-cert", &key, "--tls-key", &key, "--listen", "127.0.0.1:0"]);
+    assert!(code == Some(2) && said.contains("could not read a certificate from `"), "{said}");
+}

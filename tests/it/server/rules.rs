@@ -307,9 +307,18 @@ async fn every_call_but_the_clock_needs_the_key() {
     let settings = Settings { api_key: Some(KEY.to_owned().into()), ..Settings::default() };
     let platform = Platform::start_with(settings).await;
     let url = |path: &str| format!("{}{path}", platform.server.url());
-    for path in
-        ["/tags/", "/physical_samples/", "/instruments/synthesis", "/data_entries/", "/tool-state/x/timeseries/"]
-    {
+    for path in [
+        "/tags/",
+        "/physical_samples/",
+        "/physical_samples/x/timeseries/",
+        "/instruments/synthesis",
+        "/data_entries/",
+        "/projects/",
+        "/projects/x/physical_samples",
+        "/summary/x",
+        "/changepoints/",
+        "/tool-state/x/timeseries/",
+    ] {
         let (status, body) = answer(platform.client.get(url(path)).send().await.unwrap()).await;
         assert_eq!(
             (status, &body["detail"]),
