@@ -72,7 +72,7 @@ fn chunk(seq: u64) -> Chunk {
         name: ChannelName::parse(name).unwrap(),
         unit: Some("degC".into()),
         values: stamps.iter().map(|stamp| stamp.as_unix_seconds() * slope).collect(),
-        stamps: stamps.clone(),
+        stamps: stamps.clone().into(),
     };
     Chunk { index: seq, channels: vec![channel("substrate", 0.1), channel("cell", 0.3)] }
 }
