@@ -38,6 +38,11 @@ const LARGEST_REPLY: usize = 16 << 20;
 /// that meets a connection just closed by the other side fails without need.
 const IDLE: Duration = Duration::from_secs(50);
 
+/// All requests of HTTP/2 share a connection. One that is dead without a word (a firewall that has forgotten it) would take one
+/// request after the other until the system gives it up, which takes a quarter of an hour: so it is asked this often, and
+/// given up when it does not answer for as long.
+const PING_EVERY: Duration = Duration::from_secs(10);
+
 /// Chooses the process's TLS provider, once: without one, every HTTP client panics when it is built.
 pub fn prepare_tls() {
     if rustls::crypto::CryptoProvider::get_default().is_none()
@@ -158,6 +163,8 @@ fn builder(settings: &Settings, base: &Url) -> ClientBuilder {
     let builder = reqwest::Client::builder()
         .connect_timeout(settings.connect_timeout)
         .pool_idle_timeout(IDLE)
+        .http2_keep_alive_interval(PING_EVERY)
+        .http2_keep_alive_timeout(PING_EVERY)
         .tcp_nodelay(true)
         .redirect(redirect::policy())
         .retry(reqwest::retry::never())

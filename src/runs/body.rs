@@ -201,7 +201,7 @@ fn column(rest: &mut Rest<'_>, ticks: usize) -> Result<Column, BadBody> {
     let [marked] = rest.array::<1>()?;
     let presence = rest.take(ticks.div_ceil(8))?.to_vec();
     // Bits beyond the last tick mean nothing.
-    let beyond = presence.last().map_or(0, |last| if ticks % 8 == 0 { 0 } else { last >> (ticks % 8) });
+    let beyond = presence.last().map_or(0, |last| if ticks.is_multiple_of(8) { 0 } else { last >> (ticks % 8) });
     let points: u32 = presence.iter().map(|byte| byte.count_ones()).sum::<u32>() - beyond.count_ones();
     let points = usize::try_from(points).map_err(|_| BadBody::Content)?;
     let (values, _) = rest.take(points * 8)?.as_chunks::<8>();

@@ -66,7 +66,8 @@ fn bad_from(value: &Value) -> Option<BTreeMap<Reason, u64>> {
 
 /// Points per channel as JSON text: `[100,98,0]`.
 pub(super) fn points_to_text(points: &[u64]) -> String {
-    json!(points).to_string()
+    let points: Vec<String> = points.iter().map(u64::to_string).collect();
+    format!("[{}]", points.join(","))
 }
 
 /// The reverse of [`points_to_text`].

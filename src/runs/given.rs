@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::error::BadChunk;
 use super::file::GivenRow;
 use super::offset::{self, Before, Placing};
-use super::rows::{ChunkRow, FrozenRow};
+use super::rows::{ChunkRow, ChunkState, FrozenRow};
 use super::run::{Held, Run, Waiting};
 use super::{Axis, Error, Points, body};
 use crate::model::{
@@ -79,6 +79,8 @@ pub(super) struct Slice {
     index: u64,
     /// Places of its channels, rising.
     channels: Arc<[usize]>,
+    /// Its points by channel, while they need not be read from its row.
+    points: Option<Arc<[u64]>>,
     /// A chunk before it may be for the same slice.
     again: bool,
 }
@@ -99,6 +101,8 @@ pub(super) struct Given {
     last: Vec<Option<Stamp>>,
     /// The channels of the chunk that came last: the next one has the same as a rule.
     channels: Arc<[usize]>,
+    /// Its points by channel.
+    points: Arc<[u64]>,
     /// A slice was given twice, or slices not in order: how many points the platform holds no longer follows from what was
     /// sent.
     pub(super) replaced: bool,
@@ -168,7 +172,7 @@ impl Run {
                 *last = (*last).max(Some(row.last));
             }
         }
-        Some(Slice { index, channels: self.given.same(&channels), again })
+        Some(Slice { index, channels: self.given.same(&channels), points: None, again })
     }
 
     /// Takes a chunk from a program, within the transaction that is open. An error that says so has written nothing.
@@ -227,7 +231,11 @@ impl Run {
     ) {
         let places: Vec<usize> = channels.iter().map(|(place, _)| *place).collect();
         let again = self.given.note(chunk.index, &places);
-        let slice = Slice { index: chunk.index, channels: self.given.same(&places), again };
+        if *self.given.points != *row.points {
+            self.given.points = row.points.into();
+        }
+        let points = Some(Arc::clone(&self.given.points));
+        let slice = Slice { index: chunk.index, channels: self.given.same(&places), points, again };
         for (place, channel) in channels {
             let given = channel.values.len() as u64;
             if let Some(counts) = self.counts.get_mut(*place) {
@@ -339,6 +347,28 @@ impl Run {
         Ok(frozen)
     }
 
+    /// The row of a chunk as far as settling it needs it, where nothing has to be read for that.
+    pub(super) fn row_at_hand(&self, seq: u64) -> Option<ChunkRow> {
+        let waiting = self.waiting.get(&seq).filter(|waiting| waiting.frozen)?;
+        let (slice, stream) = (waiting.slice.as_ref()?, self.stream.as_ref()?);
+        let (session, written) = self.written;
+        let placing = Placing { offset_nanos: 0, floor: None };
+        Some(ChunkRow {
+            seq,
+            session,
+            written,
+            first: written,
+            last: written,
+            points: slice.points.as_ref()?.to_vec(),
+            state: ChunkState::Frozen,
+            given: Some(slice.index),
+            frozen: Some(FrozenRow { stream: stream.number, index: slice.index, placing, last_utc: written }),
+            attempts: 0,
+            last_error: None,
+            only: None,
+        })
+    }
+
     /// Whether a chunk for the same slice is before it in the queue: the newer one has to arrive last.
     pub(super) fn waits_for_its_slice(&self, seq: u64) -> bool {
         let Some(slice) = self.waiting.get(&seq).and_then(|waiting| waiting.slice.as_ref()) else { return false };
@@ -352,13 +382,14 @@ impl Run {
         let AtHand { chunk, placing, bytes, .. } = self.given.at_hand.remove(place)?;
         self.given.bytes_at_hand = self.given.bytes_at_hand.saturating_sub(bytes);
         let mut chunk = Arc::unwrap_or_clone(chunk);
-        let mut axis: Option<(Arc<[Stamp]>, Arc<[Stamp]>)> = None;
+        let mut shared: Option<[Arc<[Stamp]>; 2]> = None;
         for channel in &mut chunk.channels {
-            let shifted = match &axis {
-                Some((own, shifted)) if Arc::ptr_eq(own, &channel.stamps) => Arc::clone(shifted),
+            let shifted = match &shared {
+                Some([own, shifted]) if Arc::ptr_eq(own, &channel.stamps) => Arc::clone(shifted),
                 _ => self.head.stamps(placing, &channel.stamps),
             };
-            axis = Some((std::mem::replace(&mut channel.stamps, Arc::clone(&shifted)), shifted));
+            let own = std::mem::replace(&mut channel.stamps, Arc::clone(&shifted));
+            shared = Some([own, shifted]);
         }
         // Its unit may have been told with an earlier chunk.
         for channel in chunk.channels.iter_mut().filter(|channel| channel.unit.is_none()) {

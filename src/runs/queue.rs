@@ -265,7 +265,10 @@ impl Run {
             Some(waiting) if waiting.frozen => {}
             _ => return Err(Error::NotFrozen { run: self.head.id.clone(), seq }),
         }
-        let row = self.chunk_row(seq)?;
+        let row = match self.row_at_hand(seq) {
+            Some(row) => row,
+            None => self.chunk_row(seq)?,
+        };
         let refused: Vec<(usize, String)> = refused
             .iter()
             .filter_map(|(name, words)| {

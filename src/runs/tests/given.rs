@@ -53,7 +53,10 @@ async fn take(handle: &Handle, run: &RunId) -> Vec<Frozen> {
     handle.take(run, 100, &[], 0).await.unwrap()
 }
 
-fn sent(frozen: &Frozen) -> (u64, Vec<(String, Vec<i64>, Vec<f64>)>) {
+/// Name, stamps in seconds, values.
+type Series = (String, Vec<i64>, Vec<f64>);
+
+fn sent(frozen: &Frozen) -> (u64, Vec<Series>) {
     let channels = frozen.chunk.channels.iter().map(|channel| {
         let stamps = channel.stamps.iter().map(|stamp| (stamp.as_nanos() - AT) / SECOND).collect();
         (channel.name.to_string(), stamps, channel.values.clone())
