@@ -30,6 +30,12 @@ pub mod sim;
 
 pub mod server;
 
+pub mod delivery;
+
+pub mod streamer;
+
 pub mod bridge;
 
 pub mod cli;
+
+pub use streamer::TimeseriesStreamer;

@@ -9,7 +9,6 @@ mod flow;
 mod host_clock;
 mod links;
 mod mirror;
-mod outbox;
 mod platform;
 mod reader;
 mod recording;

@@ -21,6 +21,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("web", &["live"]),
     ("sim", &["profile"]),
     ("server", &[]),
+    ("delivery", &["runs", "upload", "atomscale"]),
+    ("streamer", &["delivery", "runs", "upload", "atomscale"]),
     (
         "bridge",
         &[
@@ -34,6 +36,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "runs",
             "upload",
             "atomscale",
+            "delivery",
             "live",
             "web",
         ],
@@ -52,6 +55,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "live",
             "sim",
             "server",
+            "streamer",
             "bridge",
         ],
     ),

@@ -7,7 +7,7 @@ use crate::upload::OutboxError;
 
 /// Joins the two rooms, which do not know each other.
 #[derive(Debug, Clone)]
-pub(super) struct RunOutbox(pub(super) runs::Handle);
+pub struct RunOutbox(pub runs::Handle);
 
 #[async_trait::async_trait]
 impl Outbox for RunOutbox {
