@@ -26,7 +26,8 @@ use crate::profile::Device;
 use crate::profile::Profile;
 
 pub use name::NameTemplate;
-pub use resolve::{load, read, usual_data_dir};
+pub use crate::model::usual_data_dir;
+pub use resolve::{load, read};
 pub use secret::{Environment, KeyError, KeySource, process_environment};
 
 /// A lab's file, and what is odd about it.

@@ -6,6 +6,7 @@
 mod causes;
 mod channel;
 mod clock;
+mod data_dir;
 mod host;
 mod line;
 mod outbox;
@@ -18,6 +19,7 @@ mod trace;
 pub use causes::with_causes;
 pub use channel::{Channel, ChannelIndex, ChannelName, InvalidChannelName, Kind};
 pub use clock::{ClockReading, ClockSource};
+pub use data_dir::usual_data_dir;
 pub use host::{host_of, is_loopback};
 pub use line::{DataBits, LineSettings, Parity, Rs485, StopBits, Transport};
 pub use outbox::{Frozen, OutboxRun, Resending, RunState, StreamRecord, StreamSpec, StreamState};

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+const NANOS_A_SECOND: i64 = 1_000_000_000;
+
 /// A point in time: nanoseconds since the Unix epoch on the [`TimeBase`] of its session.
 ///
 /// It becomes reference UTC only when the session's offset is added, which happens when a chunk is frozen.
@@ -21,11 +23,25 @@ impl Stamp {
     }
 
     /// Seconds since the Unix epoch, as the platform takes them. An `f64` resolves a quarter of a microsecond today.
+    /// A stamp that was made [`from_unix_seconds`](Self::from_unix_seconds) gives the very same number.
     pub fn as_unix_seconds(self) -> f64 {
         // Whole seconds are exact, and so is their sum with the rest but for its last bit. A quotient of nanoseconds would be
         // rounded twice, and the stamp of a program not come back as it was given.
-        let (seconds, rest) = (self.0.div_euclid(1_000_000_000), self.0.rem_euclid(1_000_000_000));
+        let (seconds, rest) = (self.0.div_euclid(NANOS_A_SECOND), self.0.rem_euclid(NANOS_A_SECOND));
         seconds as f64 + rest as f64 / 1e9
+    }
+
+    /// The stamp of a time in seconds since the Unix epoch, to the nanosecond; none for NaN, an infinity, or a time more than
+    /// 292 years from the epoch.
+    pub fn from_unix_seconds(seconds: f64) -> Option<Self> {
+        // Nanoseconds in an `i64` end a moment later.
+        if !(seconds.abs() < 9_223_372_036.0) {
+            return None;
+        }
+        let whole = seconds.trunc();
+        #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
+        let (whole_nanos, nanos) = (whole as i64 * NANOS_A_SECOND, ((seconds - whole) * 1e9).round() as i64);
+        Some(Self(whole_nanos + nanos))
     }
 
     /// This stamp moved by a signed number of nanoseconds.
@@ -145,6 +161,8 @@ pub fn doubled(first: Duration, count: u32, longest: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -164,6 +182,27 @@ mod tests {
             let at = base.zero().wall.shifted(nanos);
             assert_eq!(base.stamp(base.instant(at)), at);
         }
+    }
+
+    proptest! {
+        /// From 1970 to 2106 (but for times so near to the epoch that an `f64` tells parts of a nanosecond apart).
+        #[test]
+        fn seconds_come_back_to_the_bit(seconds in 4_194_304.0..4_294_967_296.0_f64, nanos in 4_194_304_000_000_000..4_294_967_296_000_000_000_i64) {
+            let stamp = Stamp::from_unix_seconds(seconds).unwrap();
+            prop_assert_eq!(stamp.as_unix_seconds().to_bits(), seconds.to_bits());
+            let way = Stamp::from_nanos(nanos).as_unix_seconds();
+            let back = Stamp::from_unix_seconds(way).unwrap();
+            prop_assert!((back.as_nanos() - nanos).abs() <= 240, "{} {}", back.as_nanos(), nanos);
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_has_no_stamp() {
+        for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e10, -1e300] {
+            assert_eq!(Stamp::from_unix_seconds(odd), None);
+        }
+        assert_eq!(Stamp::from_unix_seconds(-1.5), Some(Stamp::from_nanos(-1_500_000_000)));
+        assert_eq!(Stamp::from_nanos(-1_500_000_000).as_unix_seconds(), -1.5);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The streamer for programs that are not async.
 
 use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
 use super::{
-    Acknowledge, ClockStatus, Error, Finalized, GrowthInstrument, Left, NewGrowthInstrument, NewStream, Pushed, Ran,
-    Resumed, Series, StreamStatus,
+    Acknowledge, Builder, ClockStatus, Error, Finalized, GrowthInstrument, Left, NewGrowthInstrument, NewStream, Pushed, Ran,
+    Resumed, Series, StreamStatus, block,
 };
 
 /// The same as [`TimeseriesStreamer`](super::TimeseriesStreamer), for programs that are not async: each call blocks its
@@ -34,8 +35,13 @@ fn never() -> bool {
 
 impl TimeseriesStreamer {
     /// A streamer with this key of the platform; end it with [`open_blocking`](super::Builder::open_blocking).
-    pub fn builder(api_key: impl Into<String>) -> super::Builder {
+    pub fn builder(api_key: impl Into<String>) -> Builder {
         super::TimeseriesStreamer::builder(api_key)
+    }
+
+    pub(super) fn open(builder: Builder) -> Result<Self, Error> {
+        let streamer = block::on(super::TimeseriesStreamer::open(builder), &never)?;
+        Ok(Self { streamer })
     }
 
     /// The async face of the same streamer.
@@ -150,41 +156,49 @@ impl TimeseriesStreamer {
 
     /// See [`close`](super::TimeseriesStreamer::close).
     pub fn close(self) -> Result<Left, Error> {
-        Err(Error::Closed)
+        block::on(self.streamer.close(), &never)
     }
 }
 
 impl Patient<'_> {
+    fn wait<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        block::on(call, self.interrupt)
+    }
+
+    fn calls(&self) -> &super::TimeseriesStreamer {
+        &self.streamer.streamer
+    }
+
     /// See [`initialize`](super::TimeseriesStreamer::initialize).
-    pub fn initialize(&self, _stream: NewStream) -> Result<String, Error> {
-        Err(Error::Closed)
+    pub fn initialize(&self, stream: NewStream) -> Result<String, Error> {
+        self.wait(self.calls().initialize(stream))
     }
 
     /// See [`push_multi`](super::TimeseriesStreamer::push_multi).
-    pub fn push_multi(&self, _data_id: &str, _chunk_index: u64, _channels: &[Series<'_>]) -> Result<Pushed, Error> {
-        Err(Error::Closed)
+    pub fn push_multi(&self, data_id: &str, chunk_index: u64, channels: &[Series<'_>]) -> Result<Pushed, Error> {
+        self.wait(self.calls().push_multi(data_id, chunk_index, channels))
     }
 
     /// See [`push_with`](super::TimeseriesStreamer::push_with).
     pub fn push_with(
         &self,
-        _data_id: &str,
-        _chunk_index: u64,
-        _channels: &[Series<'_>],
-        _acknowledge: Acknowledge,
+        data_id: &str,
+        chunk_index: u64,
+        channels: &[Series<'_>],
+        acknowledge: Acknowledge,
     ) -> Result<Pushed, Error> {
-        Err(Error::Closed)
+        self.wait(self.calls().push_with(data_id, chunk_index, channels, acknowledge))
     }
 
-    /// See [`run`](super::TimeseriesStreamer::run).
+    /// See [`run`](super::TimeseriesStreamer::run). The chunks are made on the calling thread.
     pub fn run(
         &self,
-        _data_id: &str,
-        _channel: &str,
-        _units: Option<&str>,
-        _chunks: impl IntoIterator<Item = (Vec<f64>, Vec<f64>)>,
+        data_id: &str,
+        channel: &str,
+        units: Option<&str>,
+        chunks: impl IntoIterator<Item = (Vec<f64>, Vec<f64>)>,
     ) -> Result<Ran, Error> {
-        Err(Error::Closed)
+        self.wait(self.calls().run(data_id, channel, units, chunks))
     }
 
     /// See [`finalize`](super::TimeseriesStreamer::finalize).
@@ -193,32 +207,32 @@ impl Patient<'_> {
     }
 
     /// See [`finalize_with`](super::TimeseriesStreamer::finalize_with).
-    pub fn finalize_with(&self, _data_id: &str, _progress: impl FnMut(&StreamStatus)) -> Result<Finalized, Error> {
-        Err(Error::Closed)
+    pub fn finalize_with(&self, data_id: &str, progress: impl FnMut(&StreamStatus)) -> Result<Finalized, Error> {
+        self.wait(self.calls().finalize_with(data_id, progress))
     }
 
     /// See [`flush`](super::TimeseriesStreamer::flush).
-    pub fn flush(&self, _data_id: Option<&str>, _timeout: Option<Duration>) -> Result<(), Error> {
-        Err(Error::Closed)
+    pub fn flush(&self, data_id: Option<&str>, timeout: Option<Duration>) -> Result<(), Error> {
+        self.wait(self.calls().flush(data_id, timeout))
     }
 
     /// See [`resume`](super::TimeseriesStreamer::resume).
-    pub fn resume(&self, _data_id: &str) -> Result<Resumed, Error> {
-        Err(Error::Closed)
+    pub fn resume(&self, data_id: &str) -> Result<Resumed, Error> {
+        self.wait(self.calls().resume(data_id))
     }
 
     /// See [`list_growth_instruments`](super::TimeseriesStreamer::list_growth_instruments).
     pub fn list_growth_instruments(&self) -> Result<Vec<GrowthInstrument>, Error> {
-        Err(Error::Closed)
+        self.wait(self.calls().list_growth_instruments())
     }
 
     /// See [`create_growth_instrument`](super::TimeseriesStreamer::create_growth_instrument).
-    pub fn create_growth_instrument(&self, _new: &NewGrowthInstrument) -> Result<i64, Error> {
-        Err(Error::Closed)
+    pub fn create_growth_instrument(&self, new: &NewGrowthInstrument) -> Result<i64, Error> {
+        self.wait(self.calls().create_growth_instrument(new))
     }
 
     /// See [`delete_growth_instrument`](super::TimeseriesStreamer::delete_growth_instrument).
-    pub fn delete_growth_instrument(&self, _synth_source_id: i64) -> Result<(), Error> {
-        Err(Error::Closed)
+    pub fn delete_growth_instrument(&self, synth_source_id: i64) -> Result<(), Error> {
+        self.wait(self.calls().delete_growth_instrument(synth_source_id))
     }
 }

@@ -118,13 +118,15 @@ impl Builder {
     }
 
     /// Makes the streamer. Needs no network: what an earlier program left is delivered in the background.
+    ///
+    /// Fails if endpoint or key can't be used, or if nothing can be kept in the data folder.
     pub async fn open(self) -> Result<TimeseriesStreamer, Error> {
-        Err(Error::Closed)
+        TimeseriesStreamer::open(self).await
     }
 
     /// The same for a program that is not async.
     pub fn open_blocking(self) -> Result<blocking::TimeseriesStreamer, Error> {
-        Err(Error::Closed)
+        blocking::TimeseriesStreamer::open(self)
     }
 }
 

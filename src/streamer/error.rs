@@ -19,9 +19,6 @@ pub enum Error {
     /// `points_per_chunk` of zero, or more than a stream can have.
     #[error("points_per_chunk is {0}, expected 1 to 1000000")]
     PointsPerChunk(usize),
-    /// The environment does not say where data is kept.
-    #[error("there is no folder to keep data in: set `data_dir`, or the variable HOME or XDG_STATE_HOME")]
-    NoDataDir,
     /// The folder for the data, or a file in it, can't be used; the disk may be full.
     #[error("{} can't be kept on disk", what)]
     Disk {

@@ -1,12 +1,22 @@
 //! The streamer for programs: what the vendor's `TimeseriesStreamer` does, with every chunk durable on disk before its
 //! first request.
+mod attempts;
+mod axis;
+mod block;
 mod blocking_face;
 mod builder;
+mod core;
 mod error;
 mod facts;
 mod new_stream;
+mod places;
+mod runner;
 mod series;
+mod slot;
+mod stream;
+mod thread;
 mod timeseries;
+mod waiting;
 
 pub use builder::{Acknowledge, Builder};
 pub use error::Error;

@@ -19,7 +19,6 @@ use super::file::LabFile;
 use super::secret::Environment;
 use super::{Config, Loaded};
 
-pub use plain::usual_data_dir;
 
 /// What resolving needs of everywhere.
 struct Resolver<'a> {

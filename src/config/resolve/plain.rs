@@ -46,22 +46,13 @@ pub(super) const USUAL_GRACE: Duration = Duration::from_secs(20);
 const KEY_HELP: &str =
     "{ env = \"AS_API_KEY\" }, { file = \"/etc/mbe-bridge/api-key\" } or { credential = \"atomscale\" }";
 
-/// Where runs are kept if the lab's file does not say: under systemd its state directory, else `$XDG_STATE_HOME/mbe-bridge`.
-pub fn usual_data_dir(environment: Environment<'_>) -> PathBuf {
-    let variable = |name| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    variable("STATE_DIRECTORY")
-        .or_else(|| variable("XDG_STATE_HOME").map(|home| home.join("mbe-bridge")))
-        .or_else(|| variable("HOME").map(|home| home.join(".local/state/mbe-bridge")))
-        .unwrap_or_else(|| PathBuf::from("/var/lib/mbe-bridge"))
-}
-
 impl Resolver<'_> {
     /// As the file says, or the usual folder.
     pub(super) fn data_dir(&self) -> PathBuf {
         if let Some(given) = &self.document.value.data_dir {
             return self.path(given.get_ref());
         }
-        usual_data_dir(self.environment)
+        crate::model::usual_data_dir(self.environment)
     }
 
     pub(super) fn platform(&mut self) -> Option<Platform> {
