@@ -25,8 +25,8 @@ use crate::model::Transport;
 use crate::profile::Device;
 use crate::profile::Profile;
 
-pub use name::NameTemplate;
 pub use crate::model::usual_data_dir;
+pub use name::NameTemplate;
 pub use resolve::{load, read};
 pub use secret::{Environment, KeyError, KeySource, process_environment};
 

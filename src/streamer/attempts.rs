@@ -103,11 +103,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn patience_and_the_platform_s_wish_are_heeded() {
-        let busy = || PlatformError::Status {
-            status: 429,
-            words: String::new(),
-            retry_after: Some(Duration::from_secs(20)),
-        };
+        let busy =
+            || PlatformError::Status { status: 429, words: String::new(), retry_after: Some(Duration::from_secs(20)) };
         assert_eq!(failing(None, busy).await, (3, Duration::from_secs(40)));
         let (made, took) = failing(Some(Duration::from_secs(300)), || PlatformError::TimedOut).await;
         assert!(made > 10 && took < Duration::from_secs(300), "{made} in {took:?}");

@@ -32,7 +32,8 @@ impl<'a> Axes<'a> {
         if let Some(wrong) = timestamps.iter().position(|timestamp| Stamp::from_unix_seconds(*timestamp).is_none()) {
             return Err(wrong);
         }
-        let stamp = |timestamp: &f64| Stamp::from_unix_seconds(*timestamp).unwrap_or_default().shifted(self.shift_nanos);
+        let stamp =
+            |timestamp: &f64| Stamp::from_unix_seconds(*timestamp).unwrap_or_default().shifted(self.shift_nanos);
         let stamps: Arc<[Stamp]> = timestamps.iter().map(stamp).collect();
         self.known.push((timestamps, Arc::clone(&stamps)));
         Ok(stamps)

@@ -15,10 +15,7 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 /// Polls a future on this thread until it is done, or `interrupt` says to stop.
 ///
 /// What it waits for is done by other threads, so that this works anywhere, also on a thread of somebody's runtime.
-pub(super) fn on<T>(
-    future: impl Future<Output = Result<T, Error>>,
-    interrupt: &dyn Fn() -> bool,
-) -> Result<T, Error> {
+pub(super) fn on<T>(future: impl Future<Output = Result<T, Error>>, interrupt: &dyn Fn() -> bool) -> Result<T, Error> {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);

@@ -5,8 +5,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::{
-    Acknowledge, Builder, ClockStatus, Error, Finalized, GrowthInstrument, Left, NewGrowthInstrument, NewStream, Pushed, Ran,
-    Resumed, Series, StreamStatus, block,
+    Acknowledge, Builder, ClockStatus, Error, Finalized, GrowthInstrument, Left, NewGrowthInstrument, NewStream,
+    Pushed, Ran, Resumed, Series, StreamStatus, block,
 };
 
 /// The same as [`TimeseriesStreamer`](super::TimeseriesStreamer), for programs that are not async: each call blocks its

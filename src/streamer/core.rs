@@ -17,7 +17,6 @@ use super::slot::{Slot, Way};
 use super::stream::Stream;
 use super::{Acknowledge, Error, Left, NewStream, Resumed, attempts};
 use crate::atomscale::OpenError;
-use crate::atomscale::Platform;
 use crate::atomscale::PlatformError;
 use crate::atomscale::open_stream;
 use crate::model::{RunId, RunState, TimeBase};
@@ -143,7 +142,12 @@ impl Core {
         };
         match self.main.runs.open_given(start).await {
             Ok(run) => {
-                self.add_stream(Arc::new(Stream::new(&opened.data_id, run, Arc::clone(&self.main), &spec)));
+                self.add_stream(Arc::new(Stream::new(
+                    &opened.data_id,
+                    run,
+                    Arc::clone(&self.main),
+                    spec.points_per_chunk,
+                )));
                 Ok(opened.data_id)
             }
             Err(source) => {
@@ -188,7 +192,7 @@ impl Core {
             return Err(Error::AlreadyFinalized(data_id));
         }
         let slot = self.slot_at(&found.slot, &data_id).await?;
-        let stream = Arc::new(Stream::new(&data_id, found.run, slot, &crate::model::StreamSpec::default()));
+        let stream = Arc::new(Stream::new(&data_id, found.run, slot, 0));
         stream.set_closing(true);
         self.add_stream(Arc::clone(&stream));
         Ok(stream)

@@ -63,7 +63,8 @@ pub(super) fn run_files(slot: &Path) -> Vec<PathBuf> {
 fn name_of(endpoint: &str) -> String {
     let endpoint = endpoint.trim().trim_end_matches('/');
     let place = endpoint.split_once("://").map_or(endpoint, |(_, place)| place);
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c.to_ascii_lowercase() } else { '_' };
+    let plain =
+        |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c.to_ascii_lowercase() } else { '_' };
     place.chars().map(plain).take(100).collect()
 }
 
@@ -111,7 +112,13 @@ mod tests {
         let places = Places::new(folder.path(), "http://a:1", "key");
         let elsewhere = Places::new(folder.path(), "http://a:1", "other key");
         let platform = Places::new(folder.path(), "http://a:10", "key");
-        for slot in [places.own.join("10"), places.own.join("9"), places.own.join("x"), elsewhere.own.join("0"), platform.own.join("0")] {
+        for slot in [
+            places.own.join("10"),
+            places.own.join("9"),
+            places.own.join("x"),
+            elsewhere.own.join("0"),
+            platform.own.join("0"),
+        ] {
             fs::create_dir_all(slot).unwrap();
         }
         assert_eq!(places.own_slots(), [places.own.join("9"), places.own.join("10")]);

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::axis::{Axes, present};
 use super::slot::Slot;
 use super::{Error, Pushed, Resumed, ResumedChannel, Series};
-use crate::model::{ChannelName, Chunk, ChunkChannel, RunId, Stamp, StreamSpec};
+use crate::model::{ChannelName, Chunk, ChunkChannel, RunId, Stamp};
 use crate::runs;
 
 /// A stream of this streamer.
@@ -17,7 +17,6 @@ pub(super) struct Stream {
     pub(super) data_id: String,
     pub(super) run: RunId,
     pub(super) slot: Arc<Slot>,
-    pub(super) name: String,
     points_per_chunk: usize,
     known: Mutex<HashMap<Box<str>, Known>>,
     accepted: Mutex<AcceptedChunks>,
@@ -70,14 +69,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Stream {
-    pub(super) fn new(data_id: &str, run: RunId, slot: Arc<Slot>, spec: &StreamSpec) -> Self {
+    pub(super) fn new(data_id: &str, run: RunId, slot: Arc<Slot>, points_per_chunk: usize) -> Self {
         slot.use_it();
         Self {
             data_id: data_id.to_owned(),
             run,
             slot,
-            name: spec.name.clone(),
-            points_per_chunk: spec.points_per_chunk,
+            points_per_chunk,
             known: Mutex::default(),
             accepted: Mutex::default(),
             closing: AtomicBool::new(false),
@@ -86,7 +84,7 @@ impl Stream {
 
     /// A stream that is gone on with.
     pub(super) fn resumed(data_id: &str, slot: Arc<Slot>, reopened: runs::Reopened) -> Self {
-        let stream = Self::new(data_id, reopened.run, slot, &reopened.spec);
+        let stream = Self::new(data_id, reopened.run, slot, reopened.spec.points_per_chunk);
         let known = reopened.channels.into_iter().map(|channel| {
             let runs::GivenSoFar { name, unit, next_index, points, last } = channel;
             (Box::from(name.as_str()), Known { name, unit, next_index, points, last })
@@ -135,7 +133,12 @@ impl Stream {
     }
 
     /// Checks a push, and makes a chunk of it; none if every value is missing. `shift_nanos` is added to each timestamp.
-    pub(super) fn chunk(&self, index: u64, series: &[Series<'_>], shift_nanos: i64) -> Result<Option<Arc<Chunk>>, Error> {
+    pub(super) fn chunk(
+        &self,
+        index: u64,
+        series: &[Series<'_>],
+        shift_nanos: i64,
+    ) -> Result<Option<Arc<Chunk>>, Error> {
         if self.is_closing() {
             return Err(Error::AlreadyFinalized(self.data_id.clone()));
         }
@@ -285,8 +288,8 @@ impl Stream {
 fn channel<'a>(known: &'a mut HashMap<Box<str>, Known>, series: &Series<'_>) -> Result<&'a Known, Error> {
     let key = series.name.trim();
     if !known.contains_key(key) {
-        let name = ChannelName::parse(key)
-            .map_err(|source| Error::Channel { channel: series.name.to_owned(), source })?;
+        let name =
+            ChannelName::parse(key).map_err(|source| Error::Channel { channel: series.name.to_owned(), source })?;
         let unit = series.units.map(Arc::from);
         known.insert(Box::from(key), Known { name, unit, next_index: 0, points: 0, last: None });
     }

@@ -54,7 +54,8 @@ pub(super) fn start(
 }
 
 fn live(builder: Builder, answer: oneshot::Sender<Result<Opened, Error>>) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().thread_name("streamer-disk").build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().thread_name("streamer-disk").build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return drop(answer.send(Err(Error::Thread(Arc::new(error))))),
     };

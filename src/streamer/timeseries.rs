@@ -155,11 +155,7 @@ impl TimeseriesStreamer {
     }
 
     /// The same, telling about ten times a second how far it is.
-    pub async fn finalize_with(
-        &self,
-        data_id: &str,
-        progress: impl FnMut(&StreamStatus),
-    ) -> Result<Finalized, Error> {
+    pub async fn finalize_with(&self, data_id: &str, progress: impl FnMut(&StreamStatus)) -> Result<Finalized, Error> {
         let stream = match self.core().stream(data_id) {
             Err(Error::UnknownStream(_)) => {
                 let (core, wanted) = (Arc::clone(self.core()), data_id.to_owned());

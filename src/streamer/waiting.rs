@@ -41,14 +41,14 @@ impl Core {
             }
         };
         let Some(within) = within else { return self.wait_for_all(&streams).await };
-        let timer = self.runtime.spawn(tokio::time::sleep(within));
+        let mut timer = self.runtime.spawn(tokio::time::sleep(within));
         tokio::select! {
             biased;
             outcome = self.wait_for_all(&streams) => {
                 timer.abort();
                 outcome
             }
-            _ = timer => Err(Error::NotInTime { chunks: streams.iter().map(|stream| stream.queued().0).sum(), within }),
+            _ = &mut timer => Err(Error::NotInTime { chunks: streams.iter().map(|stream| stream.queued().0).sum(), within }),
         }
     }
 
@@ -175,7 +175,9 @@ impl Core {
             uploaded_points: sum(|points| points.uploaded),
             rejected_points: sum(|points| points.rejected),
             platform: platform(&uploading.platform),
-            last_error: paused.or(held).or_else(|| uploading.last_failure.as_ref().map(|failure| failure.words.clone())),
+            last_error: paused
+                .or(held)
+                .or_else(|| uploading.last_failure.as_ref().map(|failure| failure.words.clone())),
             oldest_queued: run.oldest_queued.map(|at| self.by_host(at).as_unix_seconds()),
         }
     }

@@ -22,6 +22,8 @@ mod shim;
 #[cfg(unix)]
 mod simulated;
 #[cfg(test)]
+mod streamer;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 #[cfg(unix)]

@@ -19,7 +19,6 @@ use super::file::LabFile;
 use super::secret::Environment;
 use super::{Config, Loaded};
 
-
 /// What resolving needs of everywhere.
 struct Resolver<'a> {
     document: &'a Document<LabFile>,

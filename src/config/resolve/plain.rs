@@ -10,7 +10,7 @@ use crate::model::host_of;
 use crate::model::is_loopback;
 
 use super::super::file::{FillWord, KeyFile, ModeWord, StartWord};
-use super::super::secret::{Environment, KeySource};
+use super::super::secret::KeySource;
 use super::super::{
     Align, AlignMode, Dashboard, Fill, InstrumentConfig, MOST_POINTS, NameTemplate, Platform, Storage, Stream,
     USUAL_NAME, USUAL_POINTS,
