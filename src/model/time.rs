@@ -34,8 +34,8 @@ impl Stamp {
     /// The stamp of a time in seconds since the Unix epoch, to the nanosecond; none for NaN, an infinity, or a time more than
     /// 292 years from the epoch.
     pub fn from_unix_seconds(seconds: f64) -> Option<Self> {
-        // Nanoseconds in an `i64` end a moment later.
-        if !(seconds.abs() < 9_223_372_036.0) {
+        // Nanoseconds in an `i64` end a moment later. NaN is in no range.
+        if !(-9_223_372_036.0..=9_223_372_036.0).contains(&seconds) {
             return None;
         }
         let whole = seconds.trunc();

@@ -11,6 +11,29 @@ use super::{
 
 /// The same as [`TimeseriesStreamer`](super::TimeseriesStreamer), for programs that are not async: each call blocks its
 /// thread until it is done. Usable from any number of threads.
+///
+/// ```
+/// # use mbe_bridge::server::{self, Server};
+/// use mbe_bridge::streamer::NewStream;
+/// use mbe_bridge::streamer::blocking::TimeseriesStreamer;
+///
+/// # let runtime = tokio::runtime::Runtime::new().unwrap();
+/// # let server = runtime.block_on(Server::start(server::Settings::default())).unwrap();
+/// # let folder = tempfile::tempdir().unwrap();
+/// let streamer = TimeseriesStreamer::builder("YOUR_API_KEY")
+/// #   .endpoint(server.url()).data_dir(folder.path())
+///     .open_blocking()?;
+/// let data_id = streamer.initialize(NewStream::new().name("Pyrometer log"))?;
+/// let chunks = (0..3).map(|chunk| {
+///     let timestamps: Vec<f64> = (0..100).map(|k| 1_795_357_081.0 + f64::from(chunk * 100 + k) * 0.1).collect();
+///     let values = timestamps.iter().map(|at| at % 60.0).collect();
+///     (timestamps, values)
+/// });
+/// let ran = streamer.run(&data_id, "temperature", Some("C"), chunks)?;
+/// assert_eq!((ran.chunks, ran.points), (3, 300));
+/// streamer.finalize(&data_id)?;
+/// # Ok::<(), mbe_bridge::streamer::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct TimeseriesStreamer {
     streamer: super::TimeseriesStreamer,

@@ -117,7 +117,7 @@ impl Core {
         if drift.saturating_sub(before).abs() > MOVED_NANOS {
             self.way.clock_nudge.notify_one();
         }
-        if drift.abs() > STEPPED_NANOS { drift.saturating_neg() } else { 0 }
+        shift(drift)
     }
 
     /// Does some work on the streamer's own thread, and waits for it. Whoever stops waiting ends it.
@@ -301,6 +301,11 @@ impl Core {
     }
 }
 
+/// What is to be added to a timestamp of a host's clock that is so far ahead of the session's.
+fn shift(drift_nanos: i64) -> i64 {
+    if drift_nanos.saturating_abs() > STEPPED_NANOS { drift_nanos.saturating_neg() } else { 0 }
+}
+
 fn find_in(slot: &Path, data_id: &str) -> Option<Found> {
     run_files(slot).into_iter().find_map(|path| {
         let file = runs::read::RunFile::open(&path).ok()?;
@@ -336,5 +341,20 @@ struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_clock_that_was_set_is_set_back_and_one_that_drifts_is_left_alone() {
+        for drift in [0, 1_000, -49_000_000, 50_000_000] {
+            assert_eq!(shift(drift), 0, "{drift}");
+        }
+        for drift in [-3_600_000_000_000, 50_000_001, i64::MAX] {
+            assert_eq!(shift(drift), -drift);
+        }
     }
 }

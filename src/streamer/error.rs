@@ -136,7 +136,7 @@ pub enum Error {
         source: runs::Error,
     },
     /// The platform does not accept the API key.
-    #[error("the platform does not accept the API key: {words}; what was pushed is kept on disk")]
+    #[error("the platform does not accept the API key: {words}; what was pushed is kept on disk until it does")]
     KeyRefused {
         /// The platform's words.
         words: String,

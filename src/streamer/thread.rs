@@ -33,10 +33,11 @@ pub(super) struct Opened {
     pub(super) left: oneshot::Receiver<Result<Left, Error>>,
 }
 
+/// The thread's first answer.
+pub(super) type Opening = oneshot::Receiver<Result<Opened, Error>>;
+
 /// Starts the thread. It answers once the slot is open, and works until `core.stop` is cancelled.
-pub(super) fn start(
-    builder: Builder,
-) -> Result<(thread::JoinHandle<()>, oneshot::Receiver<Result<Opened, Error>>), Error> {
+pub(super) fn start(builder: Builder) -> Result<(thread::JoinHandle<()>, Opening), Error> {
     if !(1..=MOST_POINTS).contains(&builder.points_per_chunk) {
         return Err(Error::PointsPerChunk(builder.points_per_chunk));
     }

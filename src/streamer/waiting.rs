@@ -41,7 +41,7 @@ impl Core {
             }
         };
         let Some(within) = within else { return self.wait_for_all(&streams).await };
-        let mut timer = self.runtime.spawn(tokio::time::sleep(within));
+        let mut timer = self.runtime.spawn(async move { tokio::time::sleep(within).await });
         tokio::select! {
             biased;
             outcome = self.wait_for_all(&streams) => {
@@ -124,7 +124,7 @@ impl Core {
                 changed = uploading.changed() => changed.map_err(|_| Error::Closed)?,
             }
             // While a backlog is sent something changes all the time.
-            self.runtime.spawn(tokio::time::sleep(LOOK_AT_MOST)).await.map_err(|_| Error::Closed)?;
+            self.runtime.spawn(async { tokio::time::sleep(LOOK_AT_MOST).await }).await.map_err(|_| Error::Closed)?;
         }
     }
 

@@ -83,7 +83,7 @@ impl Lab {
 }
 
 fn builder(endpoint: &str, folder: &std::path::Path) -> Builder {
-    TimeseriesStreamer::builder("any key")
+    TimeseriesStreamer::builder("any-key")
         .endpoint(endpoint)
         .data_dir(folder)
         .points_per_chunk(POINTS)

@@ -70,7 +70,7 @@ async fn a_stream_is_found_under_another_key() {
     let data_id = new_stream(&streamer).await;
     push(&streamer, &data_id, 0).await;
     drop(streamer);
-    let rotated = mbe_bridge::TimeseriesStreamer::builder("rotated key")
+    let rotated = mbe_bridge::TimeseriesStreamer::builder("rotated-key")
         .endpoint(lab.server.url())
         .data_dir(lab.folder.path())
         .clock_sync(false)
