@@ -16,7 +16,6 @@ mod server;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 #[path = "../shim/mod.rs"]
-#[expect(dead_code, reason = "the torture test uses the rest")]
 mod shim;
 #[cfg(test)]
 #[cfg(unix)]

@@ -1,5 +1,7 @@
 //! The streamer for programs against the local platform, over real sockets.
 
+#[cfg(target_os = "linux")]
+mod ailing;
 mod blocking;
 mod calls;
 mod clock;
@@ -8,6 +10,7 @@ mod killed;
 mod mistakes;
 mod order;
 mod outages;
+mod program;
 mod slots;
 
 use std::collections::BTreeMap;

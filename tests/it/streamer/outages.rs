@@ -6,7 +6,7 @@ use mbe_bridge::model::with_causes;
 use mbe_bridge::server;
 use mbe_bridge::server::Fault;
 use mbe_bridge::server::StreamState as Stored;
-use mbe_bridge::streamer::{Acknowledge, Error, NewStream, PlatformStatus, Series};
+use mbe_bridge::streamer::{Acknowledge, Error, NewStream, PlatformStatus, Series, StreamState};
 
 use super::{Lab, chunk, new_stream, push, until};
 
@@ -45,7 +45,10 @@ async fn finalize_waits_for_an_outage_to_end() {
     }
     let (waiting, wanted) = (streamer.clone(), data_id.clone());
     let finalizing = tokio::spawn(async move { waiting.finalize(&wanted).await });
-    until(&streamer, &data_id, "the outage is told", |status| status.platform.as_str() == "down").await;
+    until(&streamer, &data_id, "it is closed, and the platform down", |status| {
+        status.state == StreamState::Closing && status.platform.as_str() == "down"
+    })
+    .await;
     assert!(!finalizing.is_finished());
     let (timestamps, values) = chunk(9);
     let late = streamer.push(&data_id, 9, "temperature", &timestamps, &values, None).await.unwrap_err();
