@@ -72,6 +72,7 @@ impl std::fmt::Debug for Core {
 struct Found {
     slot: PathBuf,
     run: RunId,
+    name: String,
     state: RunState,
 }
 
@@ -146,6 +147,7 @@ impl Core {
                     &opened.data_id,
                     run,
                     Arc::clone(&self.main),
+                    &spec.name,
                     spec.points_per_chunk,
                 )));
                 Ok(opened.data_id)
@@ -192,7 +194,7 @@ impl Core {
             return Err(Error::AlreadyFinalized(data_id));
         }
         let slot = self.slot_at(&found.slot, &data_id).await?;
-        let stream = Arc::new(Stream::new(&data_id, found.run, slot, 0));
+        let stream = Arc::new(Stream::new(&data_id, found.run, slot, &found.name, 0));
         stream.set_closing(true);
         self.add_stream(Arc::clone(&stream));
         Ok(stream)
@@ -312,7 +314,7 @@ fn find_in(slot: &Path, data_id: &str) -> Option<Found> {
         let streams = file.streams().ok()?;
         let is_it = streams.iter().any(|stream| stream.record.data_id == data_id);
         let info = file.info();
-        is_it.then(|| Found { slot: slot.to_owned(), run: info.run, state: info.state })
+        is_it.then(|| Found { slot: slot.to_owned(), run: info.run, name: info.spec.name, state: info.state })
     })
 }
 

@@ -1,7 +1,7 @@
 //! A stream that chunks are pushed to: what is known of its channels, and chunks that are checked.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -17,9 +17,12 @@ pub(super) struct Stream {
     pub(super) data_id: String,
     pub(super) run: RunId,
     pub(super) slot: Arc<Slot>,
+    pub(super) name: String,
     points_per_chunk: usize,
     known: Mutex<HashMap<Box<str>, Known>>,
     accepted: Mutex<AcceptedChunks>,
+    /// One more than the place in the run of the last chunk that the store has taken.
+    taken: AtomicU64,
     /// No more chunks are taken.
     closing: AtomicBool,
 }
@@ -69,22 +72,24 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Stream {
-    pub(super) fn new(data_id: &str, run: RunId, slot: Arc<Slot>, points_per_chunk: usize) -> Self {
+    pub(super) fn new(data_id: &str, run: RunId, slot: Arc<Slot>, name: &str, points_per_chunk: usize) -> Self {
         slot.use_it();
         Self {
             data_id: data_id.to_owned(),
             run,
             slot,
+            name: name.to_owned(),
             points_per_chunk,
             known: Mutex::default(),
             accepted: Mutex::default(),
+            taken: AtomicU64::new(0),
             closing: AtomicBool::new(false),
         }
     }
 
     /// A stream that is gone on with.
     pub(super) fn resumed(data_id: &str, slot: Arc<Slot>, reopened: runs::Reopened) -> Self {
-        let stream = Self::new(data_id, reopened.run, slot, reopened.spec.points_per_chunk);
+        let stream = Self::new(data_id, reopened.run, slot, &reopened.spec.name, reopened.spec.points_per_chunk);
         let known = reopened.channels.into_iter().map(|channel| {
             let runs::GivenSoFar { name, unit, next_index, points, last } = channel;
             (Box::from(name.as_str()), Known { name, unit, next_index, points, last })
@@ -193,6 +198,7 @@ impl Stream {
     pub(super) async fn give(&self, chunk: Arc<Chunk>) -> Result<Pushed, Error> {
         let taken = self.slot.runs.give(&self.run, Arc::clone(&chunk), self.slot.knows_the_time()).await;
         let taken = taken.map_err(|error| self.refused(&chunk, error))?;
+        self.note_taken(&taken);
         self.note(&chunk);
         Ok(Pushed { durable: true, queued_chunks: taken.queued_chunks, queued_points: taken.queued_points })
     }
@@ -233,7 +239,7 @@ impl Stream {
             };
             let index = first.index;
             drop(accepted.pop());
-            outcome.map_err(|source| self.lost(index, source))?;
+            self.note_taken(&outcome.map_err(|source| self.lost(index, source))?);
         }
         Ok(())
     }
@@ -245,8 +251,22 @@ impl Stream {
             let first = locked(&self.accepted).pop();
             let Some(Accepted { index, answer, .. }) = first else { return Ok(()) };
             let outcome = answer.await.unwrap_or(Err(runs::Error::Stopped));
-            outcome.map_err(|source| self.lost(index, source))?;
+            self.note_taken(&outcome.map_err(|source| self.lost(index, source))?);
         }
+    }
+
+    fn note_taken(&self, taken: &runs::Taken) {
+        self.taken.fetch_max(taken.seq + 1, Ordering::SeqCst);
+    }
+
+    /// Whether the platform has everything that the store has taken. What the store shows of itself comes a moment after its
+    /// answers.
+    pub(super) fn is_confirmed(&self) -> bool {
+        let taken = self.taken.load(Ordering::SeqCst);
+        let kept = self.slot.kept.borrow();
+        let confirmed = |run: &runs::RunTotals| run.sealed_chunks >= taken && run.queued_chunks == 0;
+        let found = kept.runs.iter().chain(kept.done.iter()).find(|run| run.run == self.run);
+        found.map_or(taken == 0, confirmed)
     }
 
     fn lost(&self, chunk_index: u64, source: runs::Error) -> Error {

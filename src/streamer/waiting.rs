@@ -26,7 +26,7 @@ impl Core {
     pub(super) async fn wait_for_all(&self, streams: &[Arc<Stream>]) -> Result<(), Error> {
         for stream in streams {
             stream.settle().await?;
-            self.wait_until(stream, || (stream.queued().0 == 0).then_some(())).await?;
+            self.wait_until(stream, || stream.is_confirmed().then_some(())).await?;
         }
         Ok(())
     }
@@ -60,9 +60,8 @@ impl Core {
     ) -> Result<Finalized, Error> {
         stream.settle().await?;
         stream.set_closing(true);
-        if stream.totals().is_some_and(|totals| totals.state == RunState::Recording)
-            && let Err(source) = stream.slot.runs.close_given(&stream.run).await
-        {
+        let closed = stream.totals().is_some_and(|totals| totals.state != RunState::Recording);
+        if !closed && let Err(source) = stream.slot.runs.close_given(&stream.run).await {
             stream.set_closing(false);
             return Err(match source {
                 runs::Error::Stopped => Error::Closed,
@@ -72,10 +71,8 @@ impl Core {
         let mut told: Option<Instant> = None;
         let done = || {
             let done = stream.done();
-            if (done.is_some() || told.is_none_or(|told| told.elapsed() >= TELL_EVERY))
-                && let Some(status) = self.status_of(&stream)
-            {
-                progress(&status);
+            if done.is_some() || told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+                progress(&self.status_of(&stream));
                 told = Some(Instant::now());
             }
             done
@@ -132,7 +129,7 @@ impl Core {
     pub(super) fn status(&self, data_id: &str) -> Option<StreamStatus> {
         let own = self.streams().get(data_id).cloned();
         match own {
-            Some(stream) => self.status_of(&stream),
+            Some(stream) => Some(self.status_of(&stream)),
             None => self.statuses().into_iter().find(|status| status.data_id == data_id),
         }
     }
@@ -144,11 +141,27 @@ impl Core {
             let gone = kept.done.iter().filter(|run| kept.runs.iter().all(|other| other.run != run.run));
             statuses.extend(gone.chain(&kept.runs).map(|run| self.status_in(&slot, run)));
         }
+        let fresh: Vec<Arc<Stream>> =
+            self.streams().values().filter(|stream| stream.totals().is_none()).map(Arc::clone).collect();
+        statuses.extend(fresh.iter().map(|stream| self.status_of(stream)));
         statuses
     }
 
-    fn status_of(&self, stream: &Stream) -> Option<StreamStatus> {
-        Some(self.status_in(&stream.slot, &stream.totals()?))
+    fn status_of(&self, stream: &Stream) -> StreamStatus {
+        // A stream that was opened a moment ago may not be shown by its store yet.
+        let fresh = || StreamStatus {
+            data_id: stream.data_id.clone(),
+            name: stream.name.clone(),
+            state: StreamState::Open,
+            queued_chunks: 0,
+            queued_points: 0,
+            uploaded_points: 0,
+            rejected_points: 0,
+            platform: platform(&stream.slot.uploading.borrow().platform),
+            last_error: None,
+            oldest_queued: None,
+        };
+        stream.totals().map_or_else(fresh, |totals| self.status_in(&stream.slot, &totals))
     }
 
     fn status_in(&self, slot: &Slot, run: &runs::RunTotals) -> StreamStatus {

@@ -145,3 +145,20 @@ async fn several_streams_at_once_do_not_mix() {
     }
     assert_eq!(streamer.streams().len(), 4);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_called_a_moment_ago_counts() {
+    let lab = Lab::start().await;
+    let streamer = lab.open().await;
+    for round in 0..20 {
+        let data_id = new_stream(&streamer).await;
+        assert_eq!(streamer.status(&data_id).unwrap().state, StreamState::Open);
+        assert_eq!(streamer.streams().len(), round + 1);
+        if round % 2 == 0 {
+            push(&streamer, &data_id, 0).await;
+            streamer.flush(Some(&data_id), None).await.unwrap();
+            lab.check(&data_id, "temperature", [0]);
+        }
+        streamer.finalize(&data_id).await.unwrap();
+    }
+}
