@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::group::Due;
 use super::{Batch, Error, GivenStart, Prunable, Reopened, RunStart, Taken};
 use crate::model::{ChannelName, Chunk, ClockReading, Frozen, OutboxRun, Resending, RunId, TimeBase};
 
@@ -48,8 +49,11 @@ pub(super) enum Command {
         run: RunId,
         chunk: Arc<Chunk>,
         freeze: bool,
+        due: Due,
         reply: Reply<Taken>,
     },
+    /// Something was left for the thread.
+    Heed,
     StreamOpened {
         run: RunId,
         data_id: String,

@@ -1,6 +1,6 @@
 //! Group commit: commands that wait together share one transaction and one sync per run, and are answered after it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::command::Reply;
 use super::keeper::Keeper;
@@ -11,6 +11,24 @@ use crate::model::{RunId, RunState, SessionId, Stamp, with_causes};
 /// Tells a caller what became of its command once the outcome of the transaction is known.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
+/// When whoever asked is answered, and when the transaction is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The caller waits for the commit, which follows.
+    Now,
+    /// The caller is answered by the commit, which waits a moment for company.
+    Soon,
+    /// The caller is answered at once; the commit waits for company. A crash before undoes what was done.
+    Whenever,
+}
+
+/// How long a chunk that nobody waits for waits for company at most.
+const SOON: Duration = Duration::from_millis(100);
+
+/// Chunks and bytes of chunks that make company enough.
+const ENOUGH_CHUNKS: usize = 32;
+const ENOUGH_BYTES: usize = 1 << 20;
+
 impl Keeper {
     /// Carries out a command on a run within the group's transaction; the caller is answered when it is durable.
     pub(super) fn on_run<T: Send + 'static>(
@@ -18,6 +36,16 @@ impl Keeper {
         id: &RunId,
         reply: Reply<T>,
         work: impl FnOnce(&mut Run) -> Result<T, Error>,
+    ) {
+        self.on_run_due(id, reply, |run| work(run).map(|value| (value, Due::Now)));
+    }
+
+    /// The same, where the work says when it has to be durable.
+    pub(super) fn on_run_due<T: Send + 'static>(
+        &mut self,
+        id: &RunId,
+        reply: Reply<T>,
+        work: impl FnOnce(&mut Run) -> Result<(T, Due), Error>,
     ) {
         if let Some(error) = &self.barred {
             drop(reply.send(Err(error.clone())));
@@ -35,11 +63,17 @@ impl Keeper {
             }
         }
         match opened.and_then(|()| work(run)) {
-            Ok(value) => {
+            Ok((value, Due::Whenever)) => {
+                drop(reply.send(Ok(value)));
+                self.commit_within(self.settings.settle_within);
+            }
+            Ok((value, due)) => {
                 let answer: Answer = Box::new(move |outcome| drop(reply.send(outcome.map(|()| value))));
                 self.replies.push((id.clone(), answer));
+                let enough = self.given_chunks >= ENOUGH_CHUNKS || self.given_bytes >= ENOUGH_BYTES;
+                self.commit_within(if due == Due::Now || enough { Duration::ZERO } else { SOON });
             }
-            // Nothing was written: those before it in the transaction are not concerned.
+            // Those before it in the transaction are not concerned.
             Err(error) if error.wrote_nothing() => drop(reply.send(Err(error))),
             Err(error) => {
                 self.fail_group(id, &error);
@@ -48,30 +82,16 @@ impl Keeper {
         }
     }
 
-    /// The same with something that may wait for company: the caller is answered at once, and the transaction is committed with
-    /// the next that somebody waits for, or after `settle_within`. A crash before undoes it.
-    pub(super) fn on_run_soon<T: Send + 'static>(
-        &mut self,
-        id: &RunId,
-        reply: Reply<T>,
-        work: impl FnOnce(&mut Run) -> Result<T, Error>,
-    ) {
-        let waiting = self.replies.len();
-        self.on_run(id, reply, work);
-        if self.replies.len() > waiting
-            && let Some((_, answer)) = self.replies.pop()
-        {
-            answer(Ok(()));
-        }
+    fn commit_within(&mut self, time: Duration) {
+        let due = Instant::now() + time;
+        self.commit_at = Some(self.commit_at.map_or(due, |at| at.min(due)));
     }
 
     /// Commits what somebody waits for, and what has waited for company for long enough.
     pub(super) fn commit_group_when_due(&mut self, now: Instant) {
         if self.touched.is_empty() {
-            return;
-        }
-        let since = *self.idle_since.get_or_insert(now);
-        if !self.replies.is_empty() || now >= since + self.settings.settle_within {
+            self.commit_at = None;
+        } else if self.commit_at.is_none_or(|at| at <= now) {
             self.commit_group();
         }
     }
@@ -92,7 +112,8 @@ impl Keeper {
 
     /// Makes the group's transactions durable and answers.
     pub(super) fn commit_group(&mut self) {
-        self.idle_since = None;
+        self.commit_at = None;
+        (self.given_chunks, self.given_bytes) = (0, 0);
         let mut durable = Vec::new();
         for id in std::mem::take(&mut self.touched) {
             let Some(run) = self.runs.get(&id) else { continue };

@@ -6,6 +6,8 @@ use std::sync::mpsc;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::command::{Command, Request};
+use super::group::Due;
+use super::settled::{Attention, Settled};
 use super::{Batch, Error, GivenStart, Prunable, Reopened, RunStart, Status, Taken};
 use crate::model::{ChannelName, Chunk, ClockReading, Counts, Frozen, OutboxRun, Resending, RunId, TimeBase};
 
@@ -23,6 +25,9 @@ pub struct Handle {
     requests: Arc<Semaphore>,
     given: Arc<Semaphore>,
     changed: Arc<Notify>,
+    settled: Arc<Settled>,
+    /// Confirmations need not be durable when they are told.
+    settles_late: bool,
     status: watch::Receiver<Status>,
 }
 
@@ -31,6 +36,8 @@ impl Handle {
         commands: mpsc::Sender<Request>,
         waiting_batches: usize,
         changed: Arc<Notify>,
+        settled: Arc<Settled>,
+        settles_late: bool,
         status: watch::Receiver<Status>,
     ) -> Self {
         Self {
@@ -39,6 +46,8 @@ impl Handle {
             requests: Arc::new(Semaphore::new(WAITING_REQUESTS)),
             given: Arc::new(Semaphore::new(WAITING_GIVEN)),
             changed,
+            settled,
+            settles_late,
             status,
         }
     }
@@ -69,10 +78,10 @@ impl Handle {
     /// [`Error::Given`] if the chunk can't be taken as it is, and [`Error::Full`] while the disk is full.
     pub async fn give(&self, run: &RunId, chunk: Arc<Chunk>, freeze: bool) -> Result<Taken, Error> {
         let permit = Arc::clone(&self.given).acquire_many_owned(weight(&chunk)).await.map_err(|_| Error::Stopped)?;
-        self.send_given(run, chunk, freeze, permit)?.await.map_err(|_| Error::Stopped)?
+        self.send_given(run, chunk, freeze, Due::Now, permit)?.await.map_err(|_| Error::Stopped)?
     }
 
-    /// The same without waiting: the answer comes once the chunk is durable. Gives the chunk back when too much waits for the
+    /// The same without waiting: the answer comes once the chunk is durable, within 100 ms on a sound disk. Gives the chunk back when too much waits for the
     /// disk, or the store is closed.
     pub fn accept(
         &self,
@@ -81,7 +90,7 @@ impl Handle {
         freeze: bool,
     ) -> Result<oneshot::Receiver<Result<Taken, Error>>, Arc<Chunk>> {
         let Ok(permit) = Arc::clone(&self.given).try_acquire_many_owned(weight(&chunk)) else { return Err(chunk) };
-        self.send_given(run, Arc::clone(&chunk), freeze, permit).map_err(|_| chunk)
+        self.send_given(run, Arc::clone(&chunk), freeze, Due::Soon, permit).map_err(|_| chunk)
     }
 
     fn send_given(
@@ -89,10 +98,11 @@ impl Handle {
         run: &RunId,
         chunk: Arc<Chunk>,
         freeze: bool,
+        due: Due,
         permit: OwnedSemaphorePermit,
     ) -> Result<oneshot::Receiver<Result<Taken, Error>>, Error> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Give { run: run.clone(), chunk, freeze, reply };
+        let command = Command::Give { run: run.clone(), chunk, freeze, due, reply };
         self.commands.send(Request { command, permit: Some(permit) }).map_err(|_| Error::Stopped)?;
         Ok(answer)
     }
@@ -208,8 +218,24 @@ impl Handle {
         refused: &[(ChannelName, String)],
         said: &[(ChannelName, u64)],
     ) -> Result<(), Error> {
+        if refused.is_empty() && self.settles_late {
+            if self.settled.leave((run.clone(), seq, said.to_vec())) {
+                let command = Request { command: Command::Heed, permit: None };
+                self.commands.send(command).map_err(|_| Error::Stopped)?;
+            }
+            return Ok(());
+        }
         let (run, refused, said) = (run.clone(), refused.to_vec(), said.to_vec());
         self.ask(|reply| Command::Settle { run, seq, refused, said, reply }).await
+    }
+
+    /// Has the status follow each confirmation at once, for as long as what it returns is held, where
+    /// [`settle_within`](super::Settings::settle_within) lets it come later.
+    pub fn attend(&self) -> Attention {
+        let attention = Attention::to(&self.settled);
+        // Should the thread be gone, nobody waits for it.
+        drop(self.commands.send(Request { command: Command::Heed, permit: None }));
+        attention
     }
 
     /// What the platform has refused of one chunk, or of all chunks of a run, waits to be sent once more. A

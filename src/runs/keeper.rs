@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 use super::command::{Command, Reply, Request};
-use super::group::Answer;
+use super::group::{Answer, Due};
 use super::offset::{self, SessionClock};
 use super::programs::Giver;
 use super::prune;
@@ -17,6 +17,7 @@ use super::recording::{Ending, Recording};
 use super::rescue::Rescuing;
 use super::run::Run;
 use super::session::Boot;
+use super::settled::Settled;
 use super::space::Space;
 use super::store::Found;
 use super::{
@@ -76,8 +77,17 @@ pub(super) struct Keeper {
     pub(super) replies: Vec<(RunId, Answer)>,
     /// Chunks were given in the open transactions.
     pub(super) sealed: bool,
-    /// Since when the open transactions hold nothing but confirmations, which may wait for company.
-    pub(super) idle_since: Option<Instant>,
+    /// When the open transactions are committed at the latest.
+    pub(super) commit_at: Option<Instant>,
+    /// Chunks that were given in the open transactions, and their bytes.
+    pub(super) given_chunks: usize,
+    pub(super) given_bytes: usize,
+    /// Confirmations that nobody waits for.
+    pub(super) settled: Arc<Settled>,
+    /// With them the last chunk of a run was confirmed.
+    pub(super) emptied: bool,
+    /// When those were last looked at.
+    pub(super) heeded: Instant,
     /// Programs that give chunks.
     pub(super) givers: BTreeMap<RunId, Giver>,
     /// Runs that a dead program left, and until when they wait for it.
@@ -99,6 +109,7 @@ impl Keeper {
         lock: File,
         found: Found,
         changed: Arc<Notify>,
+        settled: Arc<Settled>,
         status: watch::Sender<Status>,
     ) -> Self {
         let now = Instant::now();
@@ -123,7 +134,12 @@ impl Keeper {
             touched: BTreeSet::new(),
             replies: Vec::new(),
             sealed: false,
-            idle_since: None,
+            commit_at: None,
+            given_chunks: 0,
+            given_bytes: 0,
+            settled,
+            emptied: false,
+            heeded: now,
             givers: BTreeMap::new(),
             left: Vec::new(),
             clock: None,
@@ -177,6 +193,7 @@ impl Keeper {
                 None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             if matches!(next, Err(RecvTimeoutError::Disconnected)) {
+                self.heed_settled();
                 self.commit_group();
                 self.leave_given();
                 if let Err(error) = self.flush(Ending::Not) {
@@ -186,9 +203,11 @@ impl Keeper {
                 self.close_files();
                 return;
             }
+            self.heed_settled();
             let mut taken = 0;
             while let Ok(request) = next {
                 if let Command::Stop(reply) = request.command {
+                    self.heed_settled();
                     self.commit_group();
                     self.leave_given();
                     let result = self.flush(Ending::Not);
@@ -209,11 +228,19 @@ impl Keeper {
             self.commit_group_when_due(Instant::now());
             self.act_on_time(Instant::now());
             self.publish();
+            if std::mem::take(&mut self.emptied) {
+                self.changed.notify_one();
+            }
         }
     }
 
     fn carry_out(&mut self, command: Command) {
+        if !matches!(command, Command::Append(_) | Command::Give { .. }) {
+            // What was told before comes before.
+            self.heed_settled();
+        }
         match command {
+            Command::Heed => {}
             Command::Append(batch) => self.append(batch),
             Command::Begin(start, reply) => {
                 self.commit_group();
@@ -265,7 +292,7 @@ impl Keeper {
                 let result = self.close_given(&run);
                 self.answer_now(reply, result);
             }
-            Command::Give { run, chunk, freeze, reply } => self.give(&run, &chunk, freeze, reply),
+            Command::Give { run, chunk, freeze, due, reply } => self.give(&run, &chunk, freeze, due, reply),
             Command::Event { kind, text, reply } => self.on_recording(reply, move |run, recording| {
                 run.file.insert_event(recording.0, recording.1, &kind, &text)
             }),
@@ -276,14 +303,13 @@ impl Keeper {
             Command::StreamFinalized { run, reply } => self.on_run(&run, reply, Run::stream_finalized),
             Command::Take { run, limit, in_flight, from, reply } => {
                 let elsewhere = self.sessions_beside(&run);
-                self.on_run(&run, reply, |run| run.take(limit, &in_flight, from, &elsewhere));
+                self.on_run_due(&run, reply, |run| {
+                    let (chunks, froze) = run.take(limit, &in_flight, from, &elsewhere)?;
+                    Ok((chunks, if froze { Due::Now } else { Due::Whenever }))
+                });
             }
             Command::Settle { run, seq, refused, said, reply } => {
-                if refused.is_empty() && !self.settings.settle_within.is_zero() {
-                    self.on_run_soon(&run, reply, |run| run.settle(seq, &refused, &said));
-                } else {
-                    self.on_run(&run, reply, |run| run.settle(seq, &refused, &said));
-                }
+                self.on_run(&run, reply, |run| run.settle(seq, &refused, &said));
             }
             Command::Resend { run, chunk, reply } => match self.reopen(&run) {
                 Ok(()) => self.on_run(&run, reply, |run| run.resend(chunk)),
@@ -431,9 +457,10 @@ impl Keeper {
 
     /// When something has to be done though nobody asks.
     fn deadline(&self) -> Option<Instant> {
-        let company = self.idle_since.map(|since| since + self.settings.settle_within);
         let tending = Some(self.space.look_at().min(self.prune_at));
-        [self.writing_due(), company, tending, self.rescuing_until()].into_iter().flatten().min()
+        let heeding = (!self.givers.is_empty()).then_some(self.heeded + self.settings.settle_within);
+        let heeding = heeding.filter(|_| !self.settings.settle_within.is_zero());
+        [self.writing_due(), self.commit_at, heeding, tending, self.rescuing_until()].into_iter().flatten().min()
     }
 
     /// When run files are next written or looked at though nobody asks.

@@ -105,6 +105,7 @@ mod run;
 mod salvage;
 mod schema;
 mod session;
+mod settled;
 mod space;
 mod status;
 mod store;
@@ -123,6 +124,7 @@ pub use given::{GivenSoFar, GivenStart, Reopened, Taken};
 pub use handle::Handle;
 pub use place::Astray;
 pub use prune::{Prunable, PruneReason, prune};
+pub use settled::Attention;
 pub use status::{CommitTimes, Disagreement, DiskSpace, ListedRun, Points, Pruned, RunTotals, SetAside, State, Status};
 pub use store::{Store, is_set_aside};
 
@@ -149,7 +151,7 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// Whether the host's clock says how old a run is, and not only the platform's.
     pub trust_host_clock: bool,
-    /// How much later than it is told a confirmation may be durable: those that nobody waits for share a commit. A crash
+    /// How much later than it is told a confirmation may be taken in: those that nobody waits for share a commit. A crash
     /// before has a chunk sent again, which replaces it.
     pub settle_within: Duration,
     /// A run that a dead program left without closing it is closed and finalized when it was last written so long ago. The

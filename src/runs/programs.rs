@@ -7,11 +7,13 @@ use super::begin::session;
 use super::command::Reply;
 use super::error::BadChunk;
 use super::given::{GivenStart, Reopened, Taken};
+use super::group::Due;
 use super::keeper::Keeper;
 use super::rows::Head;
 use super::run::Run;
 use super::{Axis, Error};
 use crate::model::{Chunk, ClockReading, RunId, RunState, SessionId, TimeBase};
+use tokio::sync::oneshot;
 
 /// Who gives chunks to a run.
 #[derive(Debug)]
@@ -107,17 +109,29 @@ impl Keeper {
     }
 
     /// Takes a chunk; the program is answered when it is durable.
-    pub(super) fn give(&mut self, id: &RunId, chunk: &Arc<Chunk>, freeze: bool, reply: Reply<Taken>) {
+    pub(super) fn give(&mut self, id: &RunId, chunk: &Arc<Chunk>, freeze: bool, due: Due, reply: Reply<Taken>) {
         let allowed = match self.givers.get(id) {
             Some(giver) => self.space.may_record().map(|()| (giver.session, giver.time.now())),
             None => Err(BadChunk::Closed(id.clone()).into()),
         };
         match allowed {
             Ok((session, at)) => {
-                self.on_run(id, reply, |run| run.give(session, at, chunk, freeze));
+                self.given_chunks += 1;
+                self.given_bytes += chunk.points() * size_of::<f64>();
+                self.on_run_due(id, reply, |run| Ok((run.give(session, at, chunk, freeze)?, due)));
                 self.sealed = true;
             }
             Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// Takes in confirmations that nobody waits for. One that can't be recorded has its chunk sent again.
+    pub(super) fn heed_settled(&mut self) {
+        self.heeded = Instant::now();
+        for (id, seq, said) in self.settled.take() {
+            let (reply, _nobody) = oneshot::channel();
+            self.on_run_due(&id, reply, |run| Ok((run.settle(seq, &[], &said)?, Due::Whenever)));
+            self.emptied |= self.runs.get(&id).is_some_and(|run| run.waiting.is_empty());
         }
     }
 

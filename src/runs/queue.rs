@@ -106,23 +106,26 @@ impl Run {
 
     /// Freezes and returns the oldest chunks that wait from `from` on, at most `limit` and none of `in_flight`. Those before
     /// `from` are frozen first, so that stamps rise from chunk to chunk in whatever order they are sent.
-    /// `elsewhere` are the sessions of other runs, whose clocks may say what those of this run do not.
+    /// `elsewhere` are the sessions of other runs, whose clocks may say what those of this run do not. Says also whether
+    /// anything was written.
     pub(super) fn take(
         &mut self,
         limit: usize,
         in_flight: &[u64],
         from: u64,
         elsewhere: &[SessionClock],
-    ) -> Result<Vec<Frozen>, Error> {
+    ) -> Result<(Vec<Frozen>, bool), Error> {
         let no_stream = || Error::NoStream(self.head.id.clone());
         let stream = self.stream.clone().filter(|stream| stream.state == StreamState::Open).ok_or_else(no_stream)?;
         let mut taken = Vec::new();
+        let mut froze = false;
         let from_here = if self.head.axis == Axis::Given { 0 } else { from };
         let before: Vec<u64> =
             self.waiting.range(..from_here).filter(|(_, waiting)| !waiting.frozen).map(|(seq, _)| *seq).collect();
         for seq in before {
             let row = self.chunk_row(seq)?;
             self.freeze(&row, None, stream.number, elsewhere)?;
+            froze = true;
         }
         let mut from = from;
         while taken.len() < limit {
@@ -142,13 +145,17 @@ impl Run {
                 // Where SQLite does not find its way, the body itself may be whole: the file is salvaged.
                 Err(error) if error.is_damage() && !error.is_corruption() => {
                     self.give_up(&row, &error)?;
+                    froze = true;
                     continue;
                 }
                 Err(error) => return Err(error),
             };
             let frozen = match row.frozen {
                 Some(frozen) => frozen,
-                None => self.freeze(&row, Some(&columns.times), stream.number, elsewhere)?,
+                None => {
+                    froze = true;
+                    self.freeze(&row, Some(&columns.times), stream.number, elsewhere)?
+                }
             };
             let stamps = self.head.stamps(frozen.placing, &columns.times);
             taken.push(Frozen {
@@ -159,7 +166,7 @@ impl Run {
                 again: row.only.is_some(),
             });
         }
-        Ok(taken)
+        Ok((taken, froze))
     }
 
     /// Fixes index and stamps of a chunk. Without the times of its ticks, they are read where they matter.

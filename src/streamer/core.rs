@@ -143,6 +143,7 @@ impl Core {
         };
         match self.main.runs.open_given(start).await {
             Ok(run) => {
+                self.main.learn_the_time().await;
                 self.add_stream(Arc::new(Stream::new(
                     &opened.data_id,
                     run,

@@ -15,6 +15,9 @@ use crate::model::{ClockReading, ClockSource, RunState};
 use crate::runs;
 use crate::upload;
 
+/// So long a new stream waits for the platform's time, which takes one exchange.
+const LEARN_THE_TIME_WITHIN: Duration = Duration::from_millis(100);
+
 /// Confirmations may be made durable together, this much later. What is lost of them is sent again, which changes nothing.
 const SETTLE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -93,6 +96,16 @@ impl Slot {
             finish,
             work: Mutex::new(Some((store, delivering))),
         }))
+    }
+
+    /// Waits for the platform's time, but not for long: chunks that come before it are written once more to be sent.
+    pub(super) async fn learn_the_time(&self) {
+        let mut recorded = self.recorded.clone();
+        let known = recorded.wait_for(|reading| reading.is_some_and(|reading| reading.source == ClockSource::Platform));
+        if self.clock {
+            // Where it takes longer, the uploader waits for it.
+            drop(tokio::time::timeout(LEARN_THE_TIME_WITHIN, known).await);
+        }
     }
 
     /// Whether a chunk's stamps can be fixed now, rather than when it is sent.

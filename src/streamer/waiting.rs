@@ -109,6 +109,7 @@ impl Core {
     /// Looks again whenever something has changed, until there is what is looked for, or nothing can come of waiting.
     async fn wait_until<T>(&self, stream: &Stream, mut look: impl FnMut() -> Option<T>) -> Result<T, Error> {
         let (mut kept, mut uploading) = (stream.slot.kept.clone(), stream.slot.uploading.clone());
+        let _attention = stream.slot.runs.attend();
         loop {
             kept.mark_unchanged();
             uploading.mark_unchanged();

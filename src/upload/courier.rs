@@ -239,7 +239,8 @@ impl Courier {
 
     async fn take(&mut self, place: usize, from: u64) {
         let Some(run) = self.runs.get_mut(place) else { return };
-        let limit = self.window.size().min(run.room());
+        let wanted = self.window.size() * if run.chunks_are_small() { 4 } else { 1 };
+        let limit = wanted.min(run.room());
         run.note_backlog();
         let taken = self.outbox.take(&run.run().run, limit, &run.in_memory(), from).await;
         match taken {

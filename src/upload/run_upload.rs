@@ -22,6 +22,9 @@ use crate::model::StreamState;
 /// Most chunks of one run in memory. Four times the widest window, for those that wait between others.
 const MOST_CHUNKS: usize = 64;
 
+/// Points of a chunk of which 64 do not weigh: 4 MiB of numbers in all.
+const SMALL_CHUNK: usize = 8192;
+
 /// The next thing to do for a run.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Step {
@@ -228,6 +231,12 @@ impl RunUpload {
                 (more && !self.exhausted).then_some(Step::Take(0))
             }
         }
+    }
+
+    /// Whether many chunks may be in memory at once, so that few fetches suffice.
+    pub(super) fn chunks_are_small(&self) -> bool {
+        let newest = self.ready.back().or_else(|| self.flying.values().next_back());
+        newest.is_some_and(|waiting| waiting.frozen.chunk.points() <= SMALL_CHUNK)
     }
 
     fn step_without_stream(&self) -> Option<Step> {
