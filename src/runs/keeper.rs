@@ -484,10 +484,8 @@ impl Keeper {
 
     fn act_on_time(&mut self, now: Instant) {
         // What waits for company is disturbed only where files are written or may have gone.
-        if self.writing_due().is_some_and(|due| due <= now) {
+        if self.rescuing_until().is_some() || self.writing_due().is_some_and(|due| due <= now) {
             self.commit_group();
-        } else if !self.touched.is_empty() {
-            return;
         }
         self.close_abandoned(now);
         self.look_after_places(now);
