@@ -22,6 +22,8 @@ pub mod upload;
 
 pub mod atomscale;
 
+pub mod logfile;
+
 pub mod live;
 
 pub mod web;
