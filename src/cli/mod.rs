@@ -7,11 +7,14 @@ mod account;
 mod check;
 mod demo;
 mod devices;
+mod growth_instruments;
 mod init;
 mod input;
 mod live_table;
 mod logging;
+mod platform;
 mod ports;
+mod push;
 mod read;
 mod registers;
 mod report;
@@ -24,6 +27,7 @@ mod signals;
 mod sim;
 mod starter;
 mod status;
+mod streams;
 mod table;
 mod target;
 mod trace;
@@ -80,6 +84,12 @@ enum Command {
     Status(status::Arguments),
     /// See what became of every reading: list, show and verify runs, send again what was refused
     Runs(runs::Arguments),
+    /// Stream a log that is there already: CSV, TSV or Parquet
+    Push(push::Arguments),
+    /// List, register and remove the platform's growth instruments, to find a synth_source_id
+    GrowthInstruments(growth_instruments::Arguments),
+    /// List the streams that programs on this computer have made, and what waits of them
+    Streams(streams::Arguments),
     /// Show what goes over a link of a running bridge, byte by byte
     Trace(trace::Arguments),
 }
@@ -99,6 +109,8 @@ pub fn main() -> ExitCode {
 fn dispatch(arguments: Arguments) -> Outcome {
     let usual = match arguments.command {
         Command::Run(_) | Command::Server(_) | Command::Sim(_) => "info",
+        // That the times of a file are not corrected by a clock is as it should be.
+        Command::Push(_) => "warn,mbe_bridge::atomscale::clock=error",
         _ => "warn",
     };
     arguments.log.start(usual)?;
@@ -117,6 +129,9 @@ fn dispatch(arguments: Arguments) -> Outcome {
         Command::Server(command) => command.run(),
         Command::Status(command) => command.run(),
         Command::Runs(command) => command.run(&library()),
+        Command::Push(command) => command.run(&library()),
+        Command::GrowthInstruments(command) => command.run(&library()),
+        Command::Streams(command) => command.run(&library()),
         Command::Trace(command) => command.run(),
     }
 }

@@ -12,6 +12,8 @@ mod devices;
 #[cfg(test)]
 mod library;
 #[cfg(test)]
+mod push;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
