@@ -109,7 +109,8 @@ where
                 if let Ok(done) = tokio::time::timeout(LOOK, &mut request).await {
                     return Ok(done);
                 }
-                Python::attach(|py| py.check_signals())?;
+                // None while the interpreter ends: the request has its own time-out.
+                Python::try_attach(|py| py.check_signals()).transpose()?;
             }
         });
         // Not awaited: looking up a name may take the system half a minute where there is no network.

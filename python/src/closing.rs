@@ -122,9 +122,10 @@ fn close_all(py: Python<'_>) -> PyResult<()> {
     if chunks > 0 {
         let said = PyDict::new(py);
         said.set_item("file", py.import("sys")?.getattr("stderr")?)?;
+        let what = if chunks == 1 { "1 chunk is".to_owned() } else { format!("{chunks} chunks are") };
         let line = format!(
-            "mbe_bridge: {chunks} chunks are not on the platform yet; they are kept on disk, and the next \
-             TimeseriesStreamer with this key and endpoint sends them"
+            "mbe_bridge: {what} not on the platform yet, but kept on disk; the next TimeseriesStreamer with this key \
+             and endpoint sends them"
         );
         py.import("builtins")?.getattr("print")?.call((line,), Some(&said))?;
     }
