@@ -139,7 +139,8 @@ impl TimeseriesStreamer {
     ///
     /// Raises:
     ///     RuntimeError: If the lengths differ, there are more than points_per_chunk points, the stream is unknown here
-    ///         or finalized, or the disk does not take the chunk. Nothing of the chunk is then kept.
+    ///         or finalized, or the disk does not take the chunk (with durable=False: too much waits for it already).
+    ///         Nothing of the chunk is then kept.
     ///     TypeError: If what is given are no numbers.
     #[pyo3(signature = (data_id, chunk_index, channel_name, timestamps, values, units=None))]
     #[expect(clippy::too_many_arguments, reason = "the vendor's signature")]
@@ -205,7 +206,8 @@ impl TimeseriesStreamer {
     /// Args:
     ///     data_id: The stream, from initialize() or resume().
     ///     channel_name: The channel, as "temperature".
-    ///     data_iter: Yields a tuple (timestamps, values) for each chunk; chunks are numbered as they come.
+    ///     data_iter: Yields a tuple (timestamps, values) for each chunk. Chunks are numbered on from the channel's last,
+    ///         and cut where they have more than points_per_chunk points.
     ///     units: The unit of the values.
     ///
     /// Raises:

@@ -135,3 +135,13 @@ def test_positional_arguments(TimeseriesStreamer, platform):
 def test_verbosity_is_taken(TimeseriesStreamer):
     for verbosity in (None, 0, 4):
         TimeseriesStreamer(api_key=KEY, verbosity=verbosity)
+
+
+def test_generator_mode_goes_on_and_cuts(make, platform):
+    streamer = make(points_per_chunk=4)
+    stamps = [1_795_357_081.0 + i for i in range(10)]
+    data_id = streamer.initialize()
+    streamer.push(data_id, 0, "c", stamps[:3], [0.0, 1.0, 2.0])
+    streamer.run(data_id, "c", [(stamps[3:], [float(i) for i in range(3, 10)])])
+    streamer.finalize(data_id)
+    assert platform.channels(data_id) == {"c": (None, expected(stamps, [float(i) for i in range(10)]))}
