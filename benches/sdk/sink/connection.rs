@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::Behaviour;
@@ -82,6 +82,10 @@ async fn requests(stream: &mut TcpStream, side: Side, behaviour: Behaviour, boar
         let (answer, close) = match step {
             Ok(Step::Closed) => return Ok(()),
             Ok(Step::More) => continue,
+            Ok(Step::Whole(head)) if platform::is_chunk(&head) && *board.hangs.borrow() => {
+                board.counts().hung += 1;
+                return hang(stream, board).await;
+            }
             Ok(Step::Whole(head)) => {
                 let answer = match side {
                     Side::Platform => platform::answer(&head, &request, behaviour, board).await,
@@ -89,9 +93,8 @@ async fn requests(stream: &mut TcpStream, side: Side, behaviour: Behaviour, boar
                 };
                 (answer, head.close)
             }
-            Err(why) => (Some(why.answer()), true),
+            Err(why) => (why.answer(), true),
         };
-        let Some(answer) = answer else { return Ok(()) };
         let written = stream.write_all(answer.bytes().as_bytes()).await;
         if answer.of_chunk {
             let mut counts = board.counts();
@@ -106,6 +109,16 @@ async fn requests(stream: &mut TcpStream, side: Side, behaviour: Behaviour, boar
         }
         request.reset();
     }
+}
+
+/// Says nothing until the sink goes on, and then closes the connection; or until the client has closed it.
+async fn hang(stream: &mut TcpStream, board: &Board) -> std::io::Result<()> {
+    let mut hangs = board.hangs.subscribe();
+    tokio::select! {
+        _ = hangs.wait_for(|hangs| !hangs) => {}
+        _ = stream.read_u8() => {}
+    }
+    Ok(())
 }
 
 impl Request {

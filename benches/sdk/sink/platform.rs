@@ -45,25 +45,18 @@ pub(crate) fn is_chunk(head: &Head) -> bool {
     head.target.strip_prefix(STREAM).is_some_and(|call| call == "chunk" || call == "chunk/multi")
 }
 
-/// The platform's side. None: never answered, the connection is to be closed.
-pub(crate) async fn answer(head: &Head, request: &Request, behaviour: Behaviour, board: &Board) -> Option<Answer> {
+/// The platform's side.
+pub(crate) async fn answer(head: &Head, request: &Request, behaviour: Behaviour, board: &Board) -> Answer {
     if is_chunk(head) {
         return chunk(head, request, behaviour, board).await;
     }
     if !behaviour.calls.is_zero() {
         tokio::time::sleep(behaviour.calls).await;
     }
-    Some(call(head, request, board))
+    call(head, request, board)
 }
 
-async fn chunk(head: &Head, request: &Request, behaviour: Behaviour, board: &Board) -> Option<Answer> {
-    let mut hangs = board.hangs.subscribe();
-    if *hangs.borrow() {
-        board.counts().hung += 1;
-        // Its sender lives as long as the board.
-        drop(hangs.wait_for(|hangs| !hangs).await);
-        return None;
-    }
+async fn chunk(head: &Head, request: &Request, behaviour: Behaviour, board: &Board) -> Answer {
     let mut answer = match taken(head, request, behaviour, board) {
         Ok(body) => Answer::good(body),
         Err(Refusal(status, why)) => Answer::refusal(status, why),
@@ -72,7 +65,7 @@ async fn chunk(head: &Head, request: &Request, behaviour: Behaviour, board: &Boa
     if !behaviour.latency.is_zero() {
         tokio::time::sleep(behaviour.latency).await;
     }
-    Some(answer)
+    answer
 }
 
 fn taken(head: &Head, request: &Request, behaviour: Behaviour, board: &Board) -> Result<String, Refusal> {
@@ -129,9 +122,9 @@ fn initialize(body: &[u8], board: &Board) -> Answer {
 }
 
 /// The counters' side: `GET /counts`, `GET /landed?slots=N&quiet_ms=N`, `POST /hang`, `POST /go-on`.
-pub(crate) async fn admin(head: &Head, board: &Board) -> Option<Answer> {
+pub(crate) async fn admin(head: &Head, board: &Board) -> Answer {
     let (path, query) = head.target.split_once('?').unwrap_or((&head.target, ""));
-    Some(match (head.method.as_str(), path) {
+    match (head.method.as_str(), path) {
         ("GET", "/counts") => counts(board),
         ("GET", "/landed") => match (number(query, "slots"), number(query, "quiet_ms")) {
             (Some(slots), Some(quiet)) => {
@@ -149,7 +142,7 @@ pub(crate) async fn admin(head: &Head, board: &Board) -> Option<Answer> {
             counts(board)
         }
         _ => Answer::refusal(404, "expected /counts, /landed, /hang or /go-on"),
-    })
+    }
 }
 
 /// Waits until so many slots are there and answered, or nothing has come for so long.
