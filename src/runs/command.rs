@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::group::Due;
 use super::{Batch, Error, GivenStart, Prunable, Reopened, RunStart, Taken};
 use crate::model::{ChannelName, Chunk, ClockReading, Frozen, OutboxRun, Resending, RunId, TimeBase};
 
@@ -49,7 +48,6 @@ pub(super) enum Command {
         run: RunId,
         chunk: Arc<Chunk>,
         freeze: bool,
-        due: Due,
         reply: Reply<Taken>,
     },
     /// Something was left for the thread.

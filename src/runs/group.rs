@@ -16,18 +16,9 @@ pub(super) type Answer = Box<dyn FnOnce(Result<(), Error>) + Send>;
 pub(super) enum Due {
     /// The caller waits for the commit, which follows.
     Now,
-    /// The caller is answered by the commit, which waits a moment for company.
-    Soon,
     /// The caller is answered at once; the commit waits for company. A crash before undoes what was done.
     Whenever,
 }
-
-/// How long a chunk that nobody waits for waits for company at most.
-const SOON: Duration = Duration::from_millis(100);
-
-/// Chunks and bytes of chunks that make company enough.
-const ENOUGH_CHUNKS: usize = 32;
-const ENOUGH_BYTES: usize = 1 << 20;
 
 impl Keeper {
     /// Carries out a command on a run within the group's transaction; the caller is answered when it is durable.
@@ -67,11 +58,10 @@ impl Keeper {
                 drop(reply.send(Ok(value)));
                 self.commit_within(self.settings.settle_within);
             }
-            Ok((value, due)) => {
+            Ok((value, Due::Now)) => {
                 let answer: Answer = Box::new(move |outcome| drop(reply.send(outcome.map(|()| value))));
                 self.replies.push((id.clone(), answer));
-                let enough = self.given_chunks >= ENOUGH_CHUNKS || self.given_bytes >= ENOUGH_BYTES;
-                self.commit_within(if due == Due::Now || enough { Duration::ZERO } else { SOON });
+                self.commit_within(Duration::ZERO);
             }
             // Those before it in the transaction are not concerned.
             Err(error) if error.wrote_nothing() => drop(reply.send(Err(error))),
@@ -113,7 +103,6 @@ impl Keeper {
     /// Makes the group's transactions durable and answers.
     pub(super) fn commit_group(&mut self) {
         self.commit_at = None;
-        (self.given_chunks, self.given_bytes) = (0, 0);
         let mut durable = Vec::new();
         for id in std::mem::take(&mut self.touched) {
             let Some(run) = self.runs.get(&id) else { continue };

@@ -6,8 +6,7 @@ use std::sync::mpsc;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::command::{Command, Request};
-use super::group::Due;
-use super::settled::{Attention, Settled};
+use super::tray::{Attention, Tray};
 use super::{Batch, Error, GivenStart, Prunable, Reopened, RunStart, Status, Taken};
 use crate::model::{ChannelName, Chunk, ClockReading, Counts, Frozen, OutboxRun, Resending, RunId, TimeBase};
 
@@ -25,7 +24,7 @@ pub struct Handle {
     requests: Arc<Semaphore>,
     given: Arc<Semaphore>,
     changed: Arc<Notify>,
-    settled: Arc<Settled>,
+    tray: Arc<Tray>,
     /// Confirmations need not be durable when they are told.
     settles_late: bool,
     status: watch::Receiver<Status>,
@@ -36,7 +35,7 @@ impl Handle {
         commands: mpsc::Sender<Request>,
         waiting_batches: usize,
         changed: Arc<Notify>,
-        settled: Arc<Settled>,
+        tray: Arc<Tray>,
         settles_late: bool,
         status: watch::Receiver<Status>,
     ) -> Self {
@@ -46,7 +45,7 @@ impl Handle {
             requests: Arc::new(Semaphore::new(WAITING_REQUESTS)),
             given: Arc::new(Semaphore::new(WAITING_GIVEN)),
             changed,
-            settled,
+            tray,
             settles_late,
             status,
         }
@@ -78,11 +77,11 @@ impl Handle {
     /// [`Error::Given`] if the chunk can't be taken as it is, and [`Error::Full`] while the disk is full.
     pub async fn give(&self, run: &RunId, chunk: Arc<Chunk>, freeze: bool) -> Result<Taken, Error> {
         let permit = Arc::clone(&self.given).acquire_many_owned(weight(&chunk)).await.map_err(|_| Error::Stopped)?;
-        self.send_given(run, chunk, freeze, Due::Now, permit)?.await.map_err(|_| Error::Stopped)?
+        self.send_given(run, chunk, freeze, permit)?.await.map_err(|_| Error::Stopped)?
     }
 
-    /// The same without waiting: the answer comes once the chunk is durable, within 100 ms on a sound disk. Gives the chunk back when too much waits for the
-    /// disk, or the store is closed.
+    /// The same without waiting: the answer comes once the chunk is durable, within 250 ms on a sound disk. Gives the chunk
+    /// back when too much waits for the disk.
     pub fn accept(
         &self,
         run: &RunId,
@@ -90,7 +89,13 @@ impl Handle {
         freeze: bool,
     ) -> Result<oneshot::Receiver<Result<Taken, Error>>, Arc<Chunk>> {
         let Ok(permit) = Arc::clone(&self.given).try_acquire_many_owned(weight(&chunk)) else { return Err(chunk) };
-        self.send_given(run, Arc::clone(&chunk), freeze, Due::Soon, permit).map_err(|_| chunk)
+        let (reply, answer) = oneshot::channel();
+        let bytes = chunk.points() * size_of::<f64>();
+        let command = Command::Give { run: run.clone(), chunk, freeze, reply };
+        if self.tray.leave_given(Request { command, permit: Some(permit) }, bytes) {
+            self.wake();
+        }
+        Ok(answer)
     }
 
     fn send_given(
@@ -98,11 +103,10 @@ impl Handle {
         run: &RunId,
         chunk: Arc<Chunk>,
         freeze: bool,
-        due: Due,
         permit: OwnedSemaphorePermit,
     ) -> Result<oneshot::Receiver<Result<Taken, Error>>, Error> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Give { run: run.clone(), chunk, freeze, due, reply };
+        let command = Command::Give { run: run.clone(), chunk, freeze, reply };
         self.commands.send(Request { command, permit: Some(permit) }).map_err(|_| Error::Stopped)?;
         Ok(answer)
     }
@@ -219,9 +223,8 @@ impl Handle {
         said: &[(ChannelName, u64)],
     ) -> Result<(), Error> {
         if refused.is_empty() && self.settles_late {
-            if self.settled.leave((run.clone(), seq, said.to_vec())) {
-                let command = Request { command: Command::Heed, permit: None };
-                self.commands.send(command).map_err(|_| Error::Stopped)?;
+            if self.tray.leave_settled((run.clone(), seq, said.to_vec())) {
+                self.wake();
             }
             return Ok(());
         }
@@ -232,10 +235,15 @@ impl Handle {
     /// Has the status follow each confirmation at once, for as long as what it returns is held, where
     /// [`settle_within`](super::Settings::settle_within) lets it come later.
     pub fn attend(&self) -> Attention {
-        let attention = Attention::to(&self.settled);
-        // Should the thread be gone, nobody waits for it.
-        drop(self.commands.send(Request { command: Command::Heed, permit: None }));
+        let attention = Attention::to(&self.tray);
+        self.wake();
         attention
+    }
+
+    fn wake(&self) {
+        if self.commands.send(Request { command: Command::Heed, permit: None }).is_err() {
+            tracing::debug!("the thread that keeps the runs has ended");
+        }
     }
 
     /// What the platform has refused of one chunk, or of all chunks of a run, waits to be sent once more. A

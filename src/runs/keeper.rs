@@ -17,9 +17,9 @@ use super::recording::{Ending, Recording};
 use super::rescue::Rescuing;
 use super::run::Run;
 use super::session::Boot;
-use super::settled::Settled;
 use super::space::Space;
 use super::store::Found;
+use super::tray::{self, Tray};
 use super::{
     Axis, Batch, CommitTimes, Error, ListedRun, Pruned, RunStart, RunTotals, SetAside, Settings, State, Status,
 };
@@ -79,15 +79,12 @@ pub(super) struct Keeper {
     pub(super) sealed: bool,
     /// When the open transactions are committed at the latest.
     pub(super) commit_at: Option<Instant>,
-    /// Chunks that were given in the open transactions, and their bytes.
-    pub(super) given_chunks: usize,
-    pub(super) given_bytes: usize,
-    /// Confirmations that nobody waits for.
-    pub(super) settled: Arc<Settled>,
+    /// What nobody waits for.
+    pub(super) tray: Arc<Tray>,
     /// With them the last chunk of a run was confirmed.
     pub(super) emptied: bool,
-    /// When those were last looked at.
-    pub(super) heeded: Instant,
+    /// So long the tray is looked at although nobody asks, since something was there.
+    pub(super) busy_until: Instant,
     /// Programs that give chunks.
     pub(super) givers: BTreeMap<RunId, Giver>,
     /// Runs that a dead program left, and until when they wait for it.
@@ -109,7 +106,7 @@ impl Keeper {
         lock: File,
         found: Found,
         changed: Arc<Notify>,
-        settled: Arc<Settled>,
+        tray: Arc<Tray>,
         status: watch::Sender<Status>,
     ) -> Self {
         let now = Instant::now();
@@ -135,11 +132,9 @@ impl Keeper {
             replies: Vec::new(),
             sealed: false,
             commit_at: None,
-            given_chunks: 0,
-            given_bytes: 0,
-            settled,
+            tray,
             emptied: false,
-            heeded: now,
+            busy_until: now,
             givers: BTreeMap::new(),
             left: Vec::new(),
             clock: None,
@@ -187,13 +182,12 @@ impl Keeper {
     /// Works until it is told to stop, or every handle is gone.
     pub(super) fn work(&mut self, requests: &Receiver<Request>) {
         loop {
-            let wait = self.deadline().map(|at| at.saturating_duration_since(Instant::now()));
-            let mut next = match wait {
+            let mut next = match self.wait() {
                 Some(wait) => requests.recv_timeout(wait),
                 None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             if matches!(next, Err(RecvTimeoutError::Disconnected)) {
-                self.heed_settled();
+                self.heed_tray();
                 self.commit_group();
                 self.leave_given();
                 if let Err(error) = self.flush(Ending::Not) {
@@ -201,19 +195,21 @@ impl Keeper {
                 }
                 self.stop_rescuing();
                 self.close_files();
+                self.tray.close();
                 return;
             }
-            self.heed_settled();
+            self.heed_tray();
             let mut taken = 0;
             while let Ok(request) = next {
                 if let Command::Stop(reply) = request.command {
-                    self.heed_settled();
+                    self.heed_tray();
                     self.commit_group();
                     self.leave_given();
                     let result = self.flush(Ending::Not);
                     self.stop_rescuing();
                     self.publish();
                     self.close_files();
+                    self.tray.close();
                     drop(reply.send(result));
                     return;
                 }
@@ -234,11 +230,24 @@ impl Keeper {
         }
     }
 
-    fn carry_out(&mut self, command: Command) {
-        if !matches!(command, Command::Append(_) | Command::Give { .. }) {
-            // What was told before comes before.
-            self.heed_settled();
+    /// How long to wait for a request.
+    fn wait(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let wait = self.deadline().map(|at| at.saturating_duration_since(now));
+        if now < self.busy_until {
+            self.tray.is_awake();
+            return Some(wait.map_or(tray::LIES, |wait| wait.min(tray::LIES)));
         }
+        if self.tray.may_sleep() { wait } else { Some(Duration::ZERO) }
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        // What was told before comes before.
+        self.heed_tray();
+        self.carry_out_now(command);
+    }
+
+    pub(super) fn carry_out_now(&mut self, command: Command) {
         match command {
             Command::Heed => {}
             Command::Append(batch) => self.append(batch),
@@ -292,7 +301,7 @@ impl Keeper {
                 let result = self.close_given(&run);
                 self.answer_now(reply, result);
             }
-            Command::Give { run, chunk, freeze, due, reply } => self.give(&run, &chunk, freeze, due, reply),
+            Command::Give { run, chunk, freeze, reply } => self.give(&run, &chunk, freeze, reply),
             Command::Event { kind, text, reply } => self.on_recording(reply, move |run, recording| {
                 run.file.insert_event(recording.0, recording.1, &kind, &text)
             }),
@@ -458,9 +467,7 @@ impl Keeper {
     /// When something has to be done though nobody asks.
     fn deadline(&self) -> Option<Instant> {
         let tending = Some(self.space.look_at().min(self.prune_at));
-        let heeding = (!self.givers.is_empty()).then_some(self.heeded + self.settings.settle_within);
-        let heeding = heeding.filter(|_| !self.settings.settle_within.is_zero());
-        [self.writing_due(), self.commit_at, heeding, tending, self.rescuing_until()].into_iter().flatten().min()
+        [self.writing_due(), self.commit_at, tending, self.rescuing_until()].into_iter().flatten().min()
     }
 
     /// When run files are next written or looked at though nobody asks.

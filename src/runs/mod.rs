@@ -105,11 +105,11 @@ mod run;
 mod salvage;
 mod schema;
 mod session;
-mod settled;
 mod space;
 mod status;
 mod store;
 mod system;
+mod tray;
 
 #[cfg(test)]
 mod tests;
@@ -124,9 +124,9 @@ pub use given::{GivenSoFar, GivenStart, Reopened, Taken};
 pub use handle::Handle;
 pub use place::Astray;
 pub use prune::{Prunable, PruneReason, prune};
-pub use settled::Attention;
 pub use status::{CommitTimes, Disagreement, DiskSpace, ListedRun, Points, Pruned, RunTotals, SetAside, State, Status};
 pub use store::{Store, is_set_aside};
+pub use tray::Attention;
 
 /// How runs are kept.
 #[derive(Debug, Clone)]

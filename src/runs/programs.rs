@@ -11,9 +11,13 @@ use super::group::Due;
 use super::keeper::Keeper;
 use super::rows::Head;
 use super::run::Run;
+use super::tray::ENOUGH_CHUNKS;
 use super::{Axis, Error};
 use crate::model::{Chunk, ClockReading, RunId, RunState, SessionId, TimeBase};
 use tokio::sync::oneshot;
+
+/// So long after something lay in the tray it is looked at again and again.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// Who gives chunks to a run.
 #[derive(Debug)]
@@ -109,29 +113,37 @@ impl Keeper {
     }
 
     /// Takes a chunk; the program is answered when it is durable.
-    pub(super) fn give(&mut self, id: &RunId, chunk: &Arc<Chunk>, freeze: bool, due: Due, reply: Reply<Taken>) {
+    pub(super) fn give(&mut self, id: &RunId, chunk: &Arc<Chunk>, freeze: bool, reply: Reply<Taken>) {
         let allowed = match self.givers.get(id) {
             Some(giver) => self.space.may_record().map(|()| (giver.session, giver.time.now())),
             None => Err(BadChunk::Closed(id.clone()).into()),
         };
         match allowed {
             Ok((session, at)) => {
-                self.given_chunks += 1;
-                self.given_bytes += chunk.points() * size_of::<f64>();
-                self.on_run_due(id, reply, |run| Ok((run.give(session, at, chunk, freeze)?, due)));
+                self.on_run(id, reply, |run| run.give(session, at, chunk, freeze));
                 self.sealed = true;
             }
             Err(error) => drop(reply.send(Err(error))),
         }
     }
 
-    /// Takes in confirmations that nobody waits for. One that can't be recorded has its chunk sent again.
-    pub(super) fn heed_settled(&mut self) {
-        self.heeded = Instant::now();
-        for (id, seq, said) in self.settled.take() {
+    /// Takes in what nobody waits for. A confirmation that can't be recorded has its chunk sent again.
+    pub(super) fn heed_tray(&mut self) {
+        let lying = self.tray.take();
+        if lying.is_empty() {
+            return;
+        }
+        self.busy_until = Instant::now() + BUSY;
+        for (id, seq, said) in lying.settled {
             let (reply, _nobody) = oneshot::channel();
             self.on_run_due(&id, reply, |run| Ok((run.settle(seq, &[], &said)?, Due::Whenever)));
             self.emptied |= self.runs.get(&id).is_some_and(|run| run.waiting.is_empty());
+        }
+        for (place, request) in (1_usize..).zip(lying.given) {
+            self.carry_out_now(request.command);
+            if place.is_multiple_of(ENOUGH_CHUNKS) {
+                self.commit_group();
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::keeper::Keeper;
 use super::run::Run;
 use super::salvage::{self, Damaged};
-use super::settled::Settled;
+use super::tray::Tray;
 use super::{Error, Handle, ListedRun, SetAside, Settings, Status, mend, rows, schema};
 use crate::model::RunState;
 use crate::model::with_causes;
@@ -43,10 +43,10 @@ impl Store {
         let changed = Arc::new(Notify::new());
         let (status_sender, status) = watch::channel(Status::default());
         let (commands, requests) = mpsc::channel();
-        let (settled, late) = (Arc::<Settled>::default(), !settings.settle_within.is_zero());
+        let (tray, late) = (Arc::<Tray>::default(), !settings.settle_within.is_zero());
         let handle =
-            Handle::new(commands, settings.waiting_batches, Arc::clone(&changed), Arc::clone(&settled), late, status);
-        let mut keeper = Keeper::new(settings, lock, found, changed, settled, status_sender);
+            Handle::new(commands, settings.waiting_batches, Arc::clone(&changed), Arc::clone(&tray), late, status);
+        let mut keeper = Keeper::new(settings, lock, found, changed, tray, status_sender);
         let thread = thread::Builder::new()
             .name("runs".to_owned())
             .spawn(move || keeper.work(&requests))

@@ -247,6 +247,7 @@ impl Stream {
     /// Waits until everything that was accepted is durable. An error tells of the first chunk that is not; the others are
     /// waited for by the next call.
     pub(super) async fn settle(&self) -> Result<(), Error> {
+        let _attention = self.slot.runs.attend();
         loop {
             let first = locked(&self.accepted).pop();
             let Some(Accepted { index, answer, .. }) = first else { return Ok(()) };

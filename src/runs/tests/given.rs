@@ -259,8 +259,8 @@ async fn confirmations_that_wait_for_company_are_undone_by_a_crash_and_by_nothin
     take(&handle, &run).await;
     let commits = handle.snapshot().borrow().commits.commits;
     handle.settle(&run, 0, &[], &[]).await.unwrap();
-    assert_eq!(totals(&handle, &run).queued_chunks, 2, "it is known at once");
     assert_eq!(handle.pending().await.unwrap()[0].queued, 2);
+    assert_eq!(totals(&handle, &run).queued_chunks, 2, "whoever asks is told");
     let copy = crash_copy(folder.path());
     assert_eq!(handle.snapshot().borrow().commits.commits, commits, "nothing was written for it alone");
     let (_crashed, after) = Store::open(settings(copy.path())).unwrap();

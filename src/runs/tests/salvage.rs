@@ -270,7 +270,7 @@ fn no_slice_shrinks(made: &Made, runs: &[PathBuf]) {
         if run.stream.as_ref().is_none_or(|stream| stream.state != crate::model::StreamState::Open) {
             run.stream_opened("data-new").unwrap();
         }
-        for frozen in run.take(usize::MAX, &[], 0, &[]).unwrap() {
+        for frozen in run.take(usize::MAX, &[], 0, &[]).unwrap().0 {
             for channel in &frozen.chunk.channels {
                 let key = (frozen.data_id.clone(), channel.name.to_string(), frozen.chunk.index);
                 let had = made.platform.get(&key).map_or(&[][..], Vec::as_slice);

@@ -22,6 +22,9 @@ const LONG: Duration = Duration::from_secs(120);
 /// The first time of logs that are made here, on which an `f64` is exact.
 const START: u32 = 1_795_356_185;
 
+/// The unit of a channel, and its points as stamp and value.
+type Stored = (Option<String>, Vec<(f64, f64)>);
+
 /// A local platform, a folder for what is pushed, and one for logs.
 struct Lab {
     server: Server,
@@ -82,7 +85,7 @@ impl Lab {
     }
 
     /// What is stored of a stream, by channel: units, and points in the order of their chunks.
-    fn stored(&self, data_id: &str) -> BTreeMap<String, (Option<String>, Vec<(f64, f64)>)> {
+    fn stored(&self, data_id: &str) -> BTreeMap<String, Stored> {
         let channels = self.server.stored(data_id).unwrap();
         let points = |channel: mbe_bridge::server::StoredChannel| {
             let mut points = channel.points;
