@@ -2,7 +2,8 @@
 //!
 //! # Purpose
 //! Ticks come in, are durable within `commit_every`, are cut into chunks, and stay until the platform has confirmed them.
-//! A run file is self-contained: copy it, open it with any SQLite tool, read it with [`read::RunFile`].
+//! A run file is self-contained: copy it, open it with any SQLite tool, read it with [`read::RunFile`]. Besides the one run
+//! that is recorded, any number may be open that programs give whole chunks to ([`Handle::give`]).
 //!
 //! This room does not align samples, does not speak HTTP and does not decide when to send.
 //!
@@ -18,7 +19,7 @@
 //!
 //! # On disk
 //! `data_dir/lock` is locked by the one process that may write, and names it. `data_dir/runs/<run id>.sqlite` is a run:
-//! `application_id` is 0x4D424552 ("MBER"), `user_version` 2 is this format (a file of format 1 is read as it is, and becomes one of 2 when it is gone on with), pages are 4096 bytes (SD cards: one commit
+//! `application_id` is 0x4D424552 ("MBER"), `user_version` 2 is this format (a file of format 1 is read as it is, and becomes one of 2 when it is gone on with; 3 is a run that programs give chunks to, below), pages are 4096 bytes (SD cards: one commit
 //! dirties one page), WAL, `synchronous = FULL`. Times are nanoseconds since the Unix epoch in the session's time base;
 //! only `offset_nanos` and what is named `utc` speak of reference UTC. Tables (all `STRICT`):
 //!
@@ -56,6 +57,18 @@
 //! When a commit fails, its ticks stay in memory (up to `hold_bytes`, then the oldest are counted `unrecorded`), the state
 //! is [`State::Paused`], and the commit is tried again every `retry_every` until it succeeds. After a disk was full, that is
 //! once it has space to spare: until then the space of `data_dir/reserve` is left to what the uploader records (`space.rs`).
+//!
+//! # Chunks that are given
+//! A program's chunk has the index that the program gave it, in `chunk_index` from the start, and comes to `chunks` and `bodies`
+//! with its channels, which may be new, in one transaction; where the session's offset is known it is frozen in the same one.
+//! Its ticks are the stamps as they were given, in any order; those of several axes follow each other. `counts` is a view:
+//! what is given is recorded or refused, nothing else. Continuation streams keep the indexes. Of two chunks for the same slice
+//! and channel the later is sent after the earlier is confirmed, so that it is the one that stays.
+//!
+//! [`Handle::give`] returns when the chunk is durable; [`Handle::accept`] leaves it in the `tray`, from where it is written
+//! with others within 250 ms. Confirmations lie there, too, where `settle_within` says that they need not be durable at once:
+//! what a crash undoes is sent again. A run that a dead program left is gone on with by [`Handle::reopen_given`], and closed
+//! after `abandon_after`.
 //!
 //! # Sending
 //! [`Handle::take`] freezes chunks for the run's newest stream: index, offset and floor. The index is the chunk's distance from
