@@ -15,7 +15,8 @@ fn read(count: u64) -> Vec<Counts> {
 
 async fn settled(handle: &Handle) -> Status {
     let mut status = handle.snapshot();
-    let settled = status.wait_for(|status| status.state == State::Recording && status.buffered == 0);
+    let mended = |status: &Status| status.set_aside.iter().all(|aside| !aside.why.ends_with("being salvaged"));
+    let settled = status.wait_for(|status| status.state == State::Recording && status.buffered == 0 && mended(status));
     tokio::time::timeout(DEADLINE, settled).await.unwrap().unwrap().clone()
 }
 
