@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,10 @@ import urllib.error
 import urllib.request
 
 import pytest
+
+# Where tests run in the background, a shell has Ctrl-C ignored, and programs that they start inherit that. A handler is not
+# inherited: they begin as in a terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KEY = "python-test-key"
