@@ -312,9 +312,11 @@ impl Keeper {
             Command::StreamFinalized { run, reply } => self.on_run(&run, reply, Run::stream_finalized),
             Command::Take { run, limit, in_flight, from, reply } => {
                 let elsewhere = self.sessions_beside(&run);
+                // What was given or frozen in the transaction that is open is not durable yet, and must not be sent before.
+                let open = !self.replies.is_empty();
                 self.on_run_due(&run, reply, |run| {
                     let (chunks, froze) = run.take(limit, &in_flight, from, &elsewhere)?;
-                    Ok((chunks, if froze { Due::Now } else { Due::Whenever }))
+                    Ok((chunks, if froze || open { Due::Now } else { Due::Whenever }))
                 });
             }
             Command::Settle { run, seq, refused, said, reply } => {

@@ -179,6 +179,24 @@ async fn a_dead_program_s_run_waits_for_it_with_all_that_was_durable() {
 }
 
 #[tokio::test]
+async fn nothing_can_be_taken_before_it_is_durable() {
+    let folder = TempDir::new().unwrap();
+    let (_store, handle) = open(folder.path()).await;
+    let run = handle.open_given(given(2)).await.unwrap();
+    let commits = || handle.snapshot().borrow().commits.commits;
+    for index in 0..100 {
+        let before = commits();
+        let answer = handle.accept(&run, one(index, 1.0), true).unwrap();
+        // Both are in the hands of the thread when it comes to the second, and may share a transaction.
+        let taken = handle.take(&run, 1, &[], index).await.unwrap();
+        let durable = commits();
+        assert_eq!(taken[0].seq, index);
+        assert!(durable > before, "chunk {index} could be sent before it was on disk");
+        answer.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn an_abandoned_run_is_closed_so_that_it_can_be_finalized() {
     let folder = TempDir::new().unwrap();
     let (_store, handle) = open(folder.path()).await;
