@@ -26,8 +26,8 @@ const AT_HAND: usize = 4 << 20;
 pub struct GivenStart {
     /// What the stream was created with, and continuations will be.
     pub spec: StreamSpec,
-    /// The platform's id of the stream; none lets the uploader create it.
-    pub data_id: Option<String>,
+    /// The platform's id of the stream.
+    pub data_id: String,
     /// The session's clock.
     pub time: TimeBase,
     /// Where the chunks come from, for the record. It holds no secrets.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use super::begin::session;
 use super::command::Reply;
 use super::error::BadChunk;
@@ -14,7 +16,6 @@ use super::run::Run;
 use super::tray::ENOUGH_CHUNKS;
 use super::{Axis, Error};
 use crate::model::{Chunk, ClockReading, RunId, RunState, SessionId, TimeBase};
-use tokio::sync::oneshot;
 
 /// So long after something lay in the tray it is looked at again and again.
 const BUSY: Duration = Duration::from_secs(1);
@@ -50,9 +51,7 @@ impl Keeper {
         let run = self.create(&path, head, &session)?;
         self.runs.insert(id.clone(), run);
         let outcome = self.in_transaction(&id, |run, clock| {
-            if let Some(data_id) = &start.data_id {
-                run.stream_opened(data_id)?;
-            }
+            run.stream_opened(&start.data_id)?;
             clock.map_or(Ok(()), |reading| run.record_clock(SessionId(1), reading))
         });
         outcome.inspect_err(|_| self.forget_stillborn(&id))?;
@@ -179,7 +178,7 @@ impl Keeper {
         }
     }
 
-    /// The age up to which a run that was left may be gone on with.
+    /// Remembers a run that a dead program left, or has it closed if it is too old to be gone on with.
     pub(super) fn note_left(&mut self, id: RunId, age: Duration, now: Instant) {
         match self.settings.abandon_after.checked_sub(age) {
             Some(rest) => self.left.push((id, now + rest)),

@@ -137,7 +137,7 @@ impl Core {
         let opened = attempts::make(self.patience, || open_stream(platform, &spec)).await.map_err(not_initialized)?;
         let start = runs::GivenStart {
             spec: spec.clone(),
-            data_id: Some(opened.data_id.clone()),
+            data_id: opened.data_id.clone(),
             time: self.time,
             config_text: self.config_text.clone(),
         };

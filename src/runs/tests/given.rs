@@ -14,7 +14,7 @@ fn spec(points_per_chunk: usize) -> StreamSpec {
 fn given(points_per_chunk: usize) -> GivenStart {
     GivenStart {
         spec: spec(points_per_chunk),
-        data_id: Some("d-1".to_owned()),
+        data_id: "d-1".to_owned(),
         time: TimeBase::start(),
         config_text: String::new(),
     }
@@ -257,7 +257,7 @@ async fn stamps_leave_in_reference_time() {
     handle.give(&run, one(0, 1.0), false).await.unwrap();
     handle.record_clock(reading(-3 * SECOND)).await.unwrap();
     handle.give(&run, one(1, 1.0), true).await.unwrap();
-    let late = handle.open_given(GivenStart { data_id: Some("d-2".to_owned()), ..given(2) }).await.unwrap();
+    let late = handle.open_given(GivenStart { data_id: "d-2".to_owned(), ..given(2) }).await.unwrap();
     handle.give(&late, one(0, 1.0), true).await.unwrap();
     let stamps = |frozen: &Frozen| sent(frozen).1[0].1.clone();
     let chunks = take(&handle, &run).await;
@@ -316,7 +316,7 @@ async fn many_runs_are_open_beside_one_that_is_recorded() {
     let bench = Bench::new(start(2, 10)).await;
     let mut runs = Vec::new();
     for number in 0..3 {
-        let start = GivenStart { data_id: Some(format!("d-{number}")), ..given(2) };
+        let start = GivenStart { data_id: format!("d-{number}"), ..given(2) };
         runs.push(bench.handle.open_given(start).await.unwrap());
     }
     for (number, run) in runs.iter().enumerate() {
